@@ -1,0 +1,37 @@
+"""Text embeddings at the cost of compute: predict, run, bill and prove what a million tokens costs."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from farthing.bulk.embedder import Embedder, EmbedResult
+    from farthing.catalog.explain import explain
+    from farthing.errors import FarthingError
+    from farthing.metering.receipt import Receipt
+    from farthing.theory.explanation import Explanation
+
+__all__ = ["EmbedResult", "Embedder", "Explanation", "FarthingError", "Receipt", "explain"]
+
+# Resolved when first asked for, so that `import farthing` stays light and the base needs no torch.
+_HOMES = {
+    "EmbedResult": "farthing.bulk.embedder",
+    "Embedder": "farthing.bulk.embedder",
+    "Explanation": "farthing.theory.explanation",
+    "FarthingError": "farthing.errors",
+    "Receipt": "farthing.metering.receipt",
+    "explain": "farthing.catalog.explain",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name from the room that it lives in."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'farthing' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)

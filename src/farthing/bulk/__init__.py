@@ -1,0 +1,1 @@
+"""Corpus jobs: read, embed, write, search; bounded memory whatever the input's size."""

@@ -1,0 +1,121 @@
+"""Embeds an input into a Parquet file: scanned, predicted, embedded, written, billed."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from farthing.bulk.embedder import Embedder
+from farthing.bulk.job import Job, Prediction
+from farthing.bulk.reading import Source
+from farthing.bulk.scan import Scan, scan
+from farthing.bulk.writing import EmbeddingWriter, require_writable
+from farthing.engine.calibration import Notify, ensure_calibrated
+from farthing.metering.receipt import Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who is told what while a job runs.
+
+    Attributes:
+        notify: a line of text before anything slow.
+        on_prediction: what the job should take, before its first batch.
+        on_step: texts and tokens of each finished step.
+    """
+
+    notify: Notify = lambda _: None
+    on_prediction: Callable[[Prediction], None] = lambda _: None
+    on_step: Callable[[int, int], None] = lambda _texts, _tokens: None
+
+
+def embed_file(
+    source: Source,
+    output: str,
+    load: Callable[[], Embedder],
+    *,
+    prompt_name: str | None = None,
+    watch: Watch | None = None,
+) -> Receipt:
+    """Embed every text of an input; the output appears under its name only when it is whole.
+
+    The input is read twice: once to check every row, so that a bad one is found before anything is computed
+    on those above it, and once to embed it.
+
+    Args:
+        source: the input.
+        output: path of the Parquet file.
+        load: returns the embedder; called after the input was found good.
+        prompt_name: the model's prompt to put before each text.
+        watch: who is told what.
+
+    Raises:
+        InputError: the input, the output or an option cannot be used.
+        ModelError: the model's folder cannot be used.
+    """
+    watch = watch or Watch()
+    started = time.perf_counter()
+    require_writable(output)
+    held = scan(source)
+    embedder = load()
+    prefix = embedder.prefix(prompt_name)
+    machine, measured = ensure_calibrated(embedder.model, watch.notify)
+    job = Job(
+        embedder.model,
+        machine,
+        measured,
+        held.prefixed(prefix),
+        usd_per_hour=embedder.usd_per_hour,
+        on_prediction=watch.on_prediction,
+        on_step=watch.on_step,
+    )
+    writer = EmbeddingWriter(
+        output, dimension=embedder.dimension, metadata=_metadata(embedder, source, prefix)
+    )
+    startup_s = time.perf_counter() - started
+    writing_s = 0.0
+    with writer:
+        ids = _Ids(source)
+        for part in job.run(ids.texts(prefix)):
+            start = time.perf_counter()
+            writer.write(ids.take(len(part.tokens)), part.vectors, part.tokens)
+            writing_s += time.perf_counter() - start
+        closing = time.perf_counter()
+    trailing_s = time.perf_counter() - closing
+    return job.receipt(startup_s=startup_s, writing_s=writing_s + trailing_s, trailing_s=trailing_s)
+
+
+class _Ids:
+    """Splits records: the texts go down the pipeline, their ids wait here for the vectors."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._waiting: deque[str] = deque()
+
+    def texts(self, prefix: str) -> Iterator[str]:
+        for record in self._source:
+            self._waiting.append(record.id)
+            yield prefix + record.text
+
+    def take(self, count: int) -> list[str]:
+        """Return the oldest `count` ids; safe from another thread than the one `texts` runs in."""
+        return [self._waiting.popleft() for _ in range(count)]
+
+
+def _metadata(embedder: Embedder, source: Source, prefix: str) -> dict[str, str]:
+    from importlib.metadata import version
+
+    checkpoint = embedder.model.checkpoint
+    return {
+        "model": checkpoint.name,
+        "revision": checkpoint.revision,
+        "pooling": checkpoint.pooling,
+        "normalized": str(checkpoint.normalize).lower(),
+        "dtype": embedder.model.compiled.dtype,
+        "max_length": str(embedder.max_length),
+        "prompt": prefix,
+        "source": source.describe().to_json(),
+        "version": version("farthing"),
+    }

@@ -1,0 +1,143 @@
+"""One embedding job: predicted before it runs, run through the pipeline, billed when it ends.
+
+The same job stands behind a file on the command line and a list in Python. Knows no file format.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from farthing.bulk.scan import Scan
+from farthing.engine.model import EmbeddingModel
+from farthing.engine.pipeline import EmbeddedTexts, Pipeline
+from farthing.engine.windows import WINDOW_CHARACTERS, WINDOW_TEXTS, Window
+from farthing.metering.elsewhere import prices_elsewhere
+from farthing.metering.receipt import PredictionBasis, Receipt, Seconds, make_receipt
+from farthing.scheduling.forecast import forecast_job_s
+from farthing.theory.devices import Calibration, ModelCalibration
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a job should take, said before its first batch runs.
+
+    Attributes:
+        seconds: wall seconds.
+        tokens: tokens to compute.
+        basis: whether every length was known, or a random sample of them.
+    """
+
+    seconds: float
+    tokens: float
+    basis: PredictionBasis
+
+
+class Job:
+    """Embeds texts once and keeps the books."""
+
+    def __init__(
+        self,
+        model: EmbeddingModel,
+        machine: Calibration,
+        measured: ModelCalibration,
+        scan: Scan,
+        *,
+        usd_per_hour: float | None = None,
+        on_prediction: Callable[[Prediction], None] = lambda _: None,
+        on_step: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Prepare a job.
+
+        Args:
+            model: the loaded model.
+            machine: this machine's calibration: the peak that MFU refers to.
+            measured: the model's calibration: what the prediction is made from.
+            scan: what the input holds.
+            usd_per_hour: price of this machine; None when unknown.
+            on_prediction: called once, before the first batch runs.
+            on_step: called after each step with its texts and tokens.
+        """
+        self.prediction: Prediction | None = None
+        self._model, self._machine, self._measured, self._scan = model, machine, measured, scan
+        self._usd_per_hour = usd_per_hour
+        self._on_prediction = on_prediction
+        self._max_batch_tokens = measured.step_times.best_step_tokens()
+        self._pipeline = Pipeline(
+            model, self._max_batch_tokens, on_first_window=self._predict, on_step=on_step
+        )
+        self._wall_s = 0.0
+        self._started = 0.0
+
+    def run(self, texts: Iterable[str]) -> Iterator[EmbeddedTexts]:
+        """Yield the embedded texts in order; the wall clock runs until the consumer is done with the last."""
+        self._sample_lengths = (
+            [] if self._fits_one_window else self._model.tokenizer.encode(self._scan.sample).lengths
+        )
+        self._started = time.perf_counter()
+        yield from self._pipeline.run(texts)
+        self._wall_s = time.perf_counter() - self._started
+
+    @property
+    def _fits_one_window(self) -> bool:
+        return self._scan.texts <= WINDOW_TEXTS and self._scan.characters <= WINDOW_CHARACTERS
+
+    def _predict(self, window: Window) -> None:
+        if window.last:
+            self._set_prediction([len(ids) for ids in window.ids], 1.0, "all")
+        else:
+            self._set_prediction(self._sample_lengths, self._scan.scale, "sample of the lengths")
+
+    def _set_prediction(self, lengths: Sequence[int], scale: float, basis: PredictionBasis) -> None:
+        seconds = forecast_job_s(
+            lengths,
+            self._measured,
+            max_batch_tokens=self._max_batch_tokens,
+            window_texts=WINDOW_TEXTS,
+            scale=scale,
+        )
+        self.prediction = Prediction(seconds, sum(lengths) * scale, basis)
+        self._on_prediction(self.prediction)
+
+    def receipt(self, *, startup_s: float = 0.0, writing_s: float = 0.0, trailing_s: float = 0.0) -> Receipt:
+        """Return the bill of a job that has run to its end.
+
+        Args:
+            startup_s: seconds before the job: scanning the input, loading the model.
+            writing_s: seconds that the consumer spent writing.
+            trailing_s: seconds after the last text that belong to the job: closing the output.
+        """
+        totals = self._pipeline.totals
+        prediction = self.prediction
+        return make_receipt(
+            model=self._model.checkpoint.name,
+            revision=self._model.checkpoint.revision,
+            device=self._machine.machine,
+            dtype=self._machine.dtype,
+            texts=totals.texts,
+            duplicates=totals.duplicates,
+            truncated=totals.truncated,
+            input_tokens=totals.input_tokens,
+            work=totals.work,
+            seconds=Seconds(
+                wall=self._wall_s + trailing_s,
+                device=totals.busy_s / self._model.compiled.streams,
+                tokenization=totals.tokenization_s,
+                writing=writing_s,
+                startup=startup_s,
+            ),
+            peak_flops_per_s=self._machine.peak_flops_per_s,
+            peak_source=self._machine.peak_source,
+            predicted_seconds=prediction.seconds if prediction else None,
+            prediction_basis=prediction.basis if prediction else None,
+            usd_per_hour=self._usd_per_hour,
+            elsewhere=prices_elsewhere(
+                self._model.checkpoint.shape,
+                self._model.checkpoint.name,
+                input_tokens=totals.input_tokens,
+                texts=totals.texts,
+                today=datetime.now(UTC).date(),
+            ),
+        )

@@ -1,0 +1,247 @@
+"""Writes embeddings to Parquet, whole or not at all.
+
+The file has the columns id (string), embedding (fixed-size list of float32) and tokens (int32);
+what made them is in its metadata, under keys that begin with `farthing.`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from farthing.bulk.records import shown
+from farthing.errors import FarthingError, InputError
+
+METADATA_PREFIX = "farthing."
+
+ROWS_PER_GROUP = 8192
+"""12.6 MB of vectors of 384 dimensions: few enough to hold, enough to read back at full speed."""
+
+
+class EmbeddingWriter:
+    """Collects vectors into a hidden file beside the output and renames it at the end.
+
+    Use as a context manager. Leaving it normally puts the file under its name, safe against a
+    power cut; leaving it by any exception, Ctrl-C included, removes the hidden file and leaves
+    what was under the name before, if anything.
+    """
+
+    def __init__(self, path: str, *, dimension: int, metadata: Mapping[str, str]) -> None:
+        """Check that the output can be written, before any work is done for it.
+
+        Args:
+            path: the output; an existing file is replaced.
+            dimension: of every vector.
+            metadata: stored under `farthing.` + key; `dimension` is added.
+
+        Raises:
+            InputError: the folder is missing, the path is a folder, or it cannot be written there.
+        """
+        self._name = shown(path)
+        self._target = require_writable(path)
+        self._partial = _partial_of(self._target)
+        self._schema = _schema(dimension, metadata)
+        self._dimension = dimension
+        self._ids: list[str] = []
+        # Rows are copied here: the engine may hand over views of memory that it uses again.
+        self._vectors = np.empty((ROWS_PER_GROUP, dimension), dtype=np.float32)
+        self._tokens = np.empty(ROWS_PER_GROUP, dtype=np.int32)
+        self._file: BinaryIO | None = None
+        self._parquet: Any = None
+
+    def __enter__(self) -> Self:
+        """Create the hidden file.
+
+        Raises:
+            InputError: it cannot be created.
+        """
+        self._file = os.fdopen(_create(self._partial, self._name), "wb")
+        try:
+            self._parquet = _parquet_writer(self._file, self._schema)
+        except BaseException:
+            self._discard()
+            raise
+        return self
+
+    def write(
+        self, ids: Sequence[str], vectors: npt.NDArray[np.float32], tokens: npt.NDArray[np.int32]
+    ) -> None:
+        """Append rows; the arrays may be used again afterwards.
+
+        Args:
+            ids: (n,) names of the rows.
+            vectors: (n, dimension) float32.
+            tokens: (n,) int32, tokens that each vector was made of.
+
+        Raises:
+            ValueError: the shapes or types do not agree.
+            FarthingError: the disk does not take it.
+        """
+        if vectors.shape != (len(ids), self._dimension) or tokens.shape != (len(ids),):
+            raise ValueError(
+                f"{len(ids)} ids, vectors {vectors.shape} and tokens {tokens.shape} do not agree "
+                f"in dimension {self._dimension}"
+            )
+        if vectors.dtype != np.float32 or tokens.dtype != np.int32:
+            raise ValueError(f"vectors are {vectors.dtype}, not float32, or tokens {tokens.dtype}, not int32")
+        taken = 0
+        while taken < len(ids):
+            held = len(self._ids)
+            count = min(ROWS_PER_GROUP - held, len(ids) - taken)
+            self._ids.extend(ids[taken : taken + count])
+            self._vectors[held : held + count] = vectors[taken : taken + count]
+            self._tokens[held : held + count] = tokens[taken : taken + count]
+            taken += count
+            if len(self._ids) == ROWS_PER_GROUP:
+                self._flush()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Put the file under its name, or remove it after an exception.
+
+        Raises:
+            FarthingError: the disk does not take it; nothing is left then, either.
+        """
+        if error is not None:
+            self._discard()
+            return
+        try:
+            self._commit()
+        except BaseException:
+            self._discard()
+            raise
+
+    def _flush(self) -> None:
+        """Write what is held as one row group."""
+        count = len(self._ids)
+        values = pa.array(self._vectors[:count].reshape(-1))
+        columns = [
+            pa.array(self._ids, type=pa.string()),
+            pa.FixedSizeListArray.from_arrays(values, type=self._schema.field("embedding").type),
+            pa.array(self._tokens[:count]),
+        ]
+        with self._disk_errors():
+            self._parquet.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+        self._ids.clear()
+
+    def _commit(self) -> None:
+        if self._ids:
+            self._flush()
+        assert self._file is not None
+        with self._disk_errors():
+            self._parquet.close()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._partial.replace(self._target)
+            # The rename itself must reach the disk too.
+            folder = os.open(self._target.parent, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def _discard(self) -> None:
+        with suppress(Exception):
+            self._parquet.close()  # while the file is open: its destructor would write to it later
+        with suppress(OSError):
+            if self._file is not None:
+                self._file.close()
+        with suppress(OSError):
+            self._partial.unlink()
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error).split("\n", maxsplit=1)[0]
+            raise FarthingError(
+                f"{self._name}: cannot be written ({reason}); make room or choose another place"
+            ) from None
+
+
+def require_writable(path: str) -> Path:
+    """Check that an output can be written, and leave nothing; a job calls it before any work.
+
+    Returns:
+        The file that will be written. Links are followed: renaming onto a link would replace the link and
+        leave its file as it was.
+
+    Raises:
+        InputError: the folder is missing, the path is a folder, or it cannot be written there.
+    """
+    name = shown(path)
+    try:
+        target = Path(os.path.realpath(path))
+    except ValueError:  # a NUL in it
+        raise InputError(f"{name}: is no path; choose another") from None
+    try:
+        mode = target.stat().st_mode
+    except OSError:
+        mode = None  # not there, which is well, or creating the hidden file will tell
+    if path.endswith(os.sep) or (mode is not None and stat.S_ISDIR(mode)):
+        raise InputError(f"{name}: is a folder; name a file in it")
+    if mode is not None and not stat.S_ISREG(mode):
+        # Renaming would replace the device or pipe itself: /dev/null, for example.
+        raise InputError(f"{name}: is not a regular file; name one that is, or a new one")
+    partial = _partial_of(target)
+    os.close(_create(partial, name))
+    partial.unlink()
+    return target
+
+
+def _partial_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+
+
+def _create(partial: Path, name: str) -> int:
+    try:
+        # Not mkstemp: its files are for the owner only, and this one becomes the output.
+        return os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except FileNotFoundError:
+        raise InputError(f"{name}: its folder does not exist; create it first") from None
+    except OSError as error:
+        raise InputError(f"{name}: cannot be written ({error.strerror}); choose another place") from None
+
+
+def _schema(dimension: int, metadata: Mapping[str, str]) -> Any:
+    element = pa.field("element", pa.float32(), nullable=False)
+    fields = [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("embedding", pa.list_(element, dimension), nullable=False),
+        pa.field("tokens", pa.int32(), nullable=False),
+    ]
+    values = {**metadata, "dimension": str(dimension)}
+    return pa.schema(
+        fields, metadata={METADATA_PREFIX + key: _encodable(value) for key, value in values.items()}
+    )
+
+
+def _encodable(value: str) -> str:
+    # A path from the command line may hold bytes that are not UTF-8, as surrogates.
+    return value.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _parquet_writer(file: BinaryIO, schema: Any) -> Any:
+    # Embeddings are noise to a compressor (and no value repeats, so no dictionary, and nobody
+    # filters by them, so no statistics); ids and token counts shrink well.
+    return pq.ParquetWriter(
+        file,
+        schema,
+        compression={"id": "zstd", "tokens": "zstd", "embedding.list.element": "none"},
+        use_dictionary=["tokens"],
+        write_statistics=["id", "tokens"],
+    )

@@ -1,0 +1,125 @@
+"""Calibrations of this machine, kept as JSON under the XDG cache directory.
+
+Knows files and their validity. Measures nothing: `engine.calibration` does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path
+
+from farthing.theory.devices import Calibration, Dtype, ModelCalibration, StepTimes
+
+
+def calibrations_folder() -> Path:
+    """Return the folder that calibrations are kept in."""
+    return user_cache_path("farthing") / "calibrations"
+
+
+def save_calibration(calibration: Calibration, folder: Path | None = None) -> Path:
+    """Keep a machine's calibration, replacing an older one of the same dtype."""
+    return _write(_machine_path(calibration.dtype, folder), asdict(calibration))
+
+
+def load_calibration(
+    dtype: Dtype,
+    *,
+    machine: str | None = None,
+    versions: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Calibration | None:
+    """Return the kept calibration, or None when there is none or it is of another machine.
+
+    Args:
+        dtype: dtype of the products.
+        machine: identity that it must have; None accepts any.
+        versions: library versions that it must have; None accepts any.
+        folder: where calibrations are kept.
+    """
+    row = _read(_machine_path(dtype, folder))
+    try:
+        calibration = None if row is None else Calibration(**row)
+    except TypeError:
+        return None
+    if calibration is None:
+        return None
+    same = (machine is None or calibration.machine == machine) and (
+        versions is None or dict(calibration.versions) == dict(versions)
+    )
+    return calibration if same else None
+
+
+def save_model_calibration(
+    calibration: ModelCalibration, machine: Calibration, revision: str, folder: Path | None = None
+) -> Path:
+    """Keep a model's calibration beside the machine's that it belongs to."""
+    row = {"machine": _fingerprint(machine), "revision": revision, **asdict(calibration)}
+    return _write(_model_path(calibration.model, calibration.dtype, folder), row)
+
+
+def load_model_calibration(
+    model: str, machine: Calibration, *, revision: str | None = None, folder: Path | None = None
+) -> ModelCalibration | None:
+    """Return the kept calibration of a model, or None when there is none that fits.
+
+    Args:
+        model: name of the model.
+        machine: the machine's calibration; the model's must have been measured beside it.
+        revision: revision that the model must have; None accepts any.
+        folder: where calibrations are kept.
+    """
+    row = _read(_model_path(model, machine.dtype, folder))
+    if row is None or row.pop("machine", None) != _fingerprint(machine):
+        return None
+    if row.pop("revision", None) != revision and revision is not None:
+        return None
+    try:
+        grid = row.pop("step_times")
+        times = StepTimes(
+            tuple(grid["lengths"]), tuple(grid["step_tokens"]), tuple(tuple(line) for line in grid["seconds"])
+        )
+        return ModelCalibration(step_times=times, **row)
+    except (KeyError, TypeError):
+        return None
+
+
+def _fingerprint(machine: Calibration) -> str:
+    text = json.dumps([machine.machine, dict(machine.versions)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _machine_path(dtype: Dtype, folder: Path | None) -> Path:
+    return (folder or calibrations_folder()) / f"machine-{dtype}.json"
+
+
+def _model_path(model: str, dtype: Dtype, folder: Path | None) -> Path:
+    name = "".join(c if c.isalnum() or c in ".-" else "_" for c in model)
+    digest = hashlib.sha256(model.encode()).hexdigest()[:8]
+    return (folder or calibrations_folder()) / f"model-{name}-{digest}-{dtype}.json"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return the row in a file; a missing or damaged file is as good as none, since it can be measured again."""
+    try:
+        row = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _write(path: Path, row: Mapping[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=".", delete=False, encoding="utf-8"
+    ) as file:
+        json.dump(row, file, indent=1)
+    os.replace(file.name, path)
+    return path

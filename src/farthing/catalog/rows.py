@@ -1,0 +1,117 @@
+"""The rows of the catalog: what a dated fact, a price and a model look like once they are checked.
+
+Knows no file. Values are in SI base units and USD.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from farthing.theory.devices import DeviceSpec
+
+RentalKind = Literal["on-demand", "spot"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One figure with its origin.
+
+    Attributes:
+        value: the figure, in base units.
+        unit: the unit that the source states, before conversion.
+        source: where it comes from.
+        date: when that said so.
+    """
+
+    value: float
+    unit: str
+    source: str
+    date: datetime.date
+
+    @property
+    def origin(self) -> str:
+        """Source and date in one line."""
+        return f"{self.source} ({self.date})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogDevice:
+    """A device and what is published of it.
+
+    Attributes:
+        device: short name, for example `h100-sxm`.
+        name: full name.
+        peak: dense datasheet peak per dtype, FLOP/s.
+        achievable: best published matrix product per dtype, FLOP/s.
+        memory: bytes.
+        bandwidth: bytes per second.
+        power: watts.
+    """
+
+    device: str
+    name: str
+    peak: Mapping[str, Fact]
+    achievable: Mapping[str, Fact]
+    memory: Fact
+    bandwidth: Fact
+    power: Fact
+
+    @property
+    def spec(self) -> DeviceSpec:
+        """The same as the theory wants it, each figure's origin by field name."""
+        sources = {
+            "memory_bytes": self.memory.origin,
+            "bandwidth_bytes_per_s": self.bandwidth.origin,
+            "power_w": self.power.origin,
+        }
+        sources |= {f"peak_flops_per_s.{dtype}": fact.origin for dtype, fact in self.peak.items()}
+        sources |= {f"achievable_flops_per_s.{dtype}": fact.origin for dtype, fact in self.achievable.items()}
+        return DeviceSpec(
+            device=self.device,
+            name=self.name,
+            peak_flops_per_s={dtype: fact.value for dtype, fact in self.peak.items()},
+            achievable_flops_per_s={dtype: fact.value for dtype, fact in self.achievable.items()},
+            memory_bytes=self.memory.value,
+            bandwidth_bytes_per_s=self.bandwidth.value,
+            power_w=self.power.value,
+            sources=sources,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RentalQuote:
+    """What one provider asked for an hour of one device on one day, in USD."""
+
+    device: str
+    provider: str
+    kind: RentalKind
+    usd_per_hour: float
+    date: datetime.date
+    source: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiPrice:
+    """What a provider asks for a million input tokens of an embedding model, in USD, by its own tokenizer."""
+
+    provider: str
+    model: str
+    usd_per_million_tokens: float
+    date: datetime.date
+    source: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogModel:
+    """A model that is known offline: the figures of its config.json, with their origin."""
+
+    name: str
+    aliases: tuple[str, ...]
+    config: Mapping[str, Any]
+    source: str
+    date: datetime.date

@@ -1,0 +1,47 @@
+"""`farthing calibrate`: this machine's truth."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from farthing.cli import options
+
+
+def calibrate(
+    model: options.Model = None,
+    revision: options.Revision = None,
+    dtype: options.DtypeName = "fp32",
+    as_json: options.Json = False,
+) -> None:
+    """Measure this machine's matrix peak and memory bandwidth, and the model's step times (about 15 s).
+
+    Always measures anew; `embed` does it by itself when nothing valid is kept.
+    """
+    from farthing.catalog.calibrations import calibrations_folder
+    from farthing.cli.output import console, print_json
+    from farthing.engine.calibration import calibrate_machine, calibrate_model
+    from farthing.engine.model import load_model
+    from farthing.units import format_count, format_seconds, format_si
+
+    screen = console()
+    kind = options.dtype_of(dtype)
+    with screen.status("loading the model") as status:
+        loaded = load_model(model, revision=revision, dtype=kind)
+        machine = calibrate_machine(kind, lambda line: status.update(f"measuring {line}"))
+        measured = calibrate_model(loaded, machine, lambda line: status.update(f"measuring {line}"))
+    if as_json:
+        print_json({"machine": asdict(machine), "model": asdict(measured)})
+        return
+    screen.print(f"[bold]{machine.machine}[/bold]")
+    screen.print(f"peak       {format_si(machine.peak_flops_per_s, 'FLOP/s')} ({machine.peak_source})")
+    screen.print(f"bandwidth  {format_si(machine.bandwidth_bytes_per_s, 'B/s')}, copy")
+    tokenizer = 1 / measured.tokenization_s_per_token
+    screen.print(f"tokenizer  {format_count(tokenizer)} tokens per processor second")
+    screen.print(f"[bold]{measured.model}[/bold]: seconds of a step, {measured.streams} side by side")
+    times = measured.step_times
+    for length, row in zip(times.lengths, times.seconds, strict=True):
+        cells = ", ".join(
+            f"{n} tokens {format_seconds(s)}" for n, s in zip(times.step_tokens, row, strict=True)
+        )
+        screen.print(f"  length {length:>4}: {cells}")
+    screen.print(f"kept in {calibrations_folder()}")

@@ -1,0 +1,58 @@
+"""`farthing demo`: the whole product in a minute, on text that every Python carries."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from farthing.cli import options
+
+QUESTIONS = (
+    "how do I parse a date",
+    "compress a file and read it back",
+    "run a function in parallel on several processors",
+)
+
+
+def demo(
+    limit: Annotated[
+        int | None, typer.Option("--limit", help="Embed only the first docstrings.", show_default="all")
+    ] = None,
+    usd_per_hour: options.UsdPerHour = None,
+) -> None:
+    """Embed the documentation of Python's own standard library, ask it three questions, and print the receipt."""
+    import json
+
+    from farthing.bulk.embed_file import embed_file
+    from farthing.bulk.embedder import Embedder
+    from farthing.bulk.reading import open_source
+    from farthing.bulk.search import search, texts_of_rows
+    from farthing.bulk.stdlib_docs import stdlib_docstrings
+    from farthing.catalog.configuration import load_configuration
+    from farthing.cli.hits_view import render_hits
+    from farthing.cli.output import console
+    from farthing.cli.progress import JobProgress
+    from farthing.cli.receipt_view import render_receipt
+
+    price = load_configuration().usd_per_hour if usd_per_hour is None else usd_per_hour
+    screen = console()
+    with tempfile.TemporaryDirectory(prefix="farthing-demo-") as folder:
+        corpus, output = str(Path(folder) / "stdlib.jsonl"), str(Path(folder) / "stdlib.parquet")
+        with Path(corpus).open("w", encoding="utf-8") as file:
+            for record in stdlib_docstrings():
+                file.write(json.dumps(record._asdict()) + "\n")
+        screen.print("Embedding the docstrings of Python's standard library with all-MiniLM-L6-v2 …")
+        source = open_source(corpus, id_field="id", limit=limit)
+        embedder = Embedder(usd_per_hour=price)
+        with JobProgress(screen, usd_per_hour=price) as progress:
+            receipt = embed_file(source, output, lambda: embedder, watch=progress.watch)
+        for question in QUESTIONS:
+            hits = search(output, embedder.encode(question), top=3)
+            screen.print()
+            render_hits(question, hits, texts_of_rows(source, [hit.row for hit in hits]), screen)
+    screen.print()
+    render_receipt(receipt, screen)
+    screen.print("\nNow yours: farthing embed texts.txt -o texts.parquet")

@@ -1,0 +1,119 @@
+"""Draws an Explanation on a terminal. Knows units for people and colours; decides no number."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from farthing.theory.explanation import Explanation, HourlyPrice
+from farthing.units import format_count, format_seconds, format_si, format_usd
+
+_UNKNOWN = "[dim]unknown[/]"
+
+
+def render_explanation(explanation: Explanation, console: Console) -> None:
+    """Print one panel: the work, the bytes, what binds, the time, the price, and where the rates come from.
+
+    Args:
+        explanation: what to show; every input, given or default, is shown with it.
+        console: where to print.
+    """
+    e = explanation
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for label, value in (*_work(e), *_limits(e), *_time(e), *_price(e), *_sources(e)):
+        table.add_row(label, value)
+    notes = [Text(f"• {note}", style="yellow") for note in e.notes]
+    title = f"[bold]{escape(e.model)}[/] on [bold]{escape(e.device)}[/]"
+    shape = f"{e.dtype} · batch {format_count(e.batch)} × length {format_count(e.length)} tokens"
+    console.print(
+        Panel(Group(table, "", *notes), title=title, subtitle=shape, expand=False, border_style="cyan")
+    )
+
+
+def _work(e: Explanation) -> list[tuple[str, str]]:
+    return [
+        ("Linear weights", format_si(e.linear_parameters, "").strip()),
+        (
+            "FLOPs",
+            f"{format_si(e.flops.total, 'FLOP')} = {format_si(e.flops.linear, 'FLOP')} linear + "
+            f"{format_si(e.flops.attention, 'FLOP')} attention; "
+            f"{format_si(e.flops.per_token, 'FLOP')} per token",
+        ),
+        (
+            "  the article",
+            f"{format_si(e.article_flops, 'FLOP')} ({e.article_flops / e.flops.total - 1:+.0%}): "
+            f"[dim]{escape(e.article_reason)}[/]",
+        ),
+    ]
+
+
+def _limits(e: Explanation) -> list[tuple[str, str]]:
+    need, have = format_si(e.memory.needed_bytes, "B"), e.memory.available_bytes
+    verdict = "" if e.memory.fits is None else " [green]fits[/]" if e.memory.fits else " [red]does not fit[/]"
+    sign = ">" if e.bound == "compute" else "≤"
+    return [
+        ("Weights read", f"{format_si(e.weight_bytes_read, 'B')} of {format_si(e.bytes_moved, 'B')} moved"),
+        ("Memory", f"{need} of {_UNKNOWN if have is None else format_si(have, 'B')}{verdict}"),
+        (
+            "Intensity",
+            f"{e.arithmetic_intensity:.3g} FLOP/B {sign} ridge point {e.ridge_point:.3g}: "
+            f"[bold]{e.bound}-bound[/]",
+        ),
+    ]
+
+
+def _time(e: Explanation) -> list[tuple[str, str]]:
+    s = e.seconds
+    side = f" [dim]({e.streams} passes side by side)[/]" if e.streams > 1 else ""
+    return [
+        (
+            "Step time",
+            f"[bold]{format_seconds(s.step)}[/] ({format_seconds(s.low)} – {format_seconds(s.high)}); "
+            f"compute alone {format_seconds(s.compute)}, memory alone {format_seconds(s.memory)}",
+        ),
+        ("Throughput", f"[bold]{format_count(e.tokens_per_s)}[/] tokens/s{side}"),
+    ]
+
+
+def _price(e: Explanation) -> list[tuple[str, str]]:
+    price, per = e.usd_per_hour, e.usd_per_million_tokens
+    if per.at_100_percent is None or per.at_10_percent is None:
+        return [("Price per hour", _UNKNOWN), ("Price per 1M tokens", _UNKNOWN)]
+    extra = ""
+    if per.at_utilization is not None and e.utilization is not None:
+        extra = f" · {format_usd(per.at_utilization)} at {e.utilization:.3g}"
+    return [
+        ("Price per hour", _hourly(price)),
+        (
+            "Price per 1M tokens",
+            f"[bold green]{format_usd(per.at_100_percent)}[/] at 100 % utilization · "
+            f"{format_usd(per.at_10_percent)} at 10 %{extra}",
+        ),
+    ]
+
+
+def _hourly(price: HourlyPrice) -> str:
+    if price.value is None or price.min is None or price.max is None:
+        return _UNKNOWN
+    interval = f", {format_usd(price.min)} – {format_usd(price.max)}" if price.min < price.max else ""
+    stale = ", [yellow]old[/]" if price.stale else ""
+    quotes = f"median of {price.quotes} quotes" if price.quotes > 1 else "one quote"
+    origin = escape("; ".join(price.sources))
+    return f"{format_usd(price.value)} ({quotes}{interval}) as of {price.as_of}{stale} [dim]{origin}[/]"
+
+
+def _sources(e: Explanation) -> list[tuple[str, str]]:
+    r = e.rates
+    return [
+        ("Peak", f"{format_si(r.peak_flops_per_s, 'FLOP/s')} [dim]{escape(r.peak_source)}[/]"),
+        (
+            "Expected",
+            f"{format_si(r.achievable_flops_per_s, 'FLOP/s')} [dim]{escape(r.achievable_source)}[/]",
+        ),
+        ("Bandwidth", f"{format_si(r.bandwidth_bytes_per_s, 'B/s')} [dim]{escape(r.bandwidth_source)}[/]"),
+    ]

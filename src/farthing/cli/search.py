@@ -1,0 +1,46 @@
+"""`farthing search`: look at what was embedded."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from farthing.cli import options
+
+
+def search(
+    embeddings: Annotated[str, typer.Argument(metavar="OUT", help="Parquet file that `embed` wrote.")],
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="What to look for.")],
+    top: Annotated[int, typer.Option("--top", "-k", help="Hits to show.")] = 5,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="Model for the question.", show_default="the one in the file"),
+    ] = None,
+    prompt_name: Annotated[
+        str | None, typer.Option("--prompt-name", help="The model's prompt to put before the question.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Find the texts nearest to a question, with the model that embedded them.
+
+    Texts are shown when the input that they came from is still there, unchanged.
+    """
+    from farthing.bulk.embedder import Embedder
+    from farthing.bulk.search import read_header, source_from_header, texts_of_rows
+    from farthing.bulk.search import search as search_file
+    from farthing.cli.hits_view import render_hits
+    from farthing.cli.output import console, print_json
+
+    header = read_header(embeddings)
+    embedder = Embedder(model or header.model)
+    # A query prompt is for questions, so it is used unasked where the model has one.
+    name = prompt_name or ("query" if "query" in embedder.model.checkpoint.prompts else None)
+    hits = search_file(embeddings, embedder.encode(question, prompt_name=name), top)
+    source = source_from_header(header)
+    texts = texts_of_rows(source, [hit.row for hit in hits]) if source is not None else {}
+    if as_json:
+        rows = [{**hit._asdict(), "text": texts.get(hit.row)} for hit in hits]
+        print_json({"question": question, "model": header.model, "hits": rows})
+    else:
+        render_hits(question, hits, texts, console())

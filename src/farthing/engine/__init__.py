@@ -1,0 +1,1 @@
+"""Runs the model: the only home of torch and openvino."""

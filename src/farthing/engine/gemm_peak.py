@@ -1,0 +1,145 @@
+"""This machine's best matrix product, over libraries and fixed shapes: the denominator of every MFU.
+
+Run as a program in a process of its own, so that no other library's threads spin beside it. The peak is the
+upper quartile of the repeats of the best library and shape, so that nobody can flatter an MFU by a weak
+peak, and a single lucky repeat does not make it unreachable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from farthing.engine.machine import available_cores
+from farthing.errors import EngineError
+from farthing.theory.devices import Dtype
+
+SHAPES = ((1024, 1024, 1024), (2048, 2048, 2048), (1024, 384, 1536), (1024, 1536, 384), (2048, 1024, 4096))
+"""(M, K, N): squares, the default model's own, and a larger model's MLP."""
+
+
+@dataclass(frozen=True, slots=True)
+class GemmRate:
+    """Rate of one library at one shape: upper quartile of its repeats, in FLOP/s."""
+
+    library: str
+    shape: tuple[int, int, int]
+    flops_per_s: float
+
+    @property
+    def label(self) -> str:
+        """Library and shape in one line."""
+        return f"{self.library} {'×'.join(map(str, self.shape))}"
+
+
+def measure_gemm_peak(dtype: Dtype = "fp32", seconds: float = 4.0) -> list[GemmRate]:
+    """Measure all libraries and shapes in a fresh process, best first.
+
+    Args:
+        dtype: fp32 or bf16.
+        seconds: about how long to measure.
+
+    Raises:
+        EngineError: the process failed.
+    """
+    command = [sys.executable, "-m", "farthing.engine.gemm_peak", "--dtype", dtype, "--seconds", str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise EngineError(f"measuring the matrix peak failed: {done.stderr.strip().splitlines()[-1:]}")
+    return [
+        GemmRate(row["library"], tuple(row["shape"]), row["flops_per_s"]) for row in json.loads(done.stdout)
+    ]
+
+
+def _measure(dtype: Dtype, seconds: float) -> list[GemmRate]:
+    products = list(_products(dtype))
+    share = seconds / len(products)
+    rates = []
+    for library, shape, run, count in products:
+        flops = 2 * shape[0] * shape[1] * shape[2] * count
+        run()
+        repeats: list[float] = []
+        end = time.perf_counter() + share
+        while len(repeats) < 4 or time.perf_counter() < end:
+            start = time.perf_counter()
+            run()
+            repeats.append(flops / (time.perf_counter() - start))
+        rates.append(GemmRate(library, shape, statistics.quantiles(repeats, n=4)[2]))
+    return sorted(rates, key=lambda rate: -rate.flops_per_s)
+
+
+def _products(dtype: Dtype) -> Iterator[tuple[str, tuple[int, int, int], Callable[[], object], int]]:
+    """Yield (library, shape, a call that does the products on all cores, products in a call)."""
+    generator = np.random.default_rng(0)
+    for shape in SHAPES:
+        rows, inner, columns = shape
+        # Never zeros: they draw less power and run faster than real data.
+        left = generator.standard_normal((rows, inner), np.float32)
+        right = generator.standard_normal((inner, columns), np.float32)
+        if dtype == "fp32":
+            yield "numpy", shape, lambda a=left, b=right: a @ b, 1
+        with contextlib.suppress(ImportError):
+            yield "torch", shape, _torch_product(left, right, dtype), 1
+        with contextlib.suppress(ImportError):
+            for streams in {1, available_cores()}:
+                label = "openvino" if streams == 1 else f"openvino, {streams} streams"
+                yield label, shape, _openvino_product(left, right, dtype, streams), streams
+
+
+def _torch_product(left: Any, right: Any, dtype: Dtype) -> Callable[[], object]:
+    import torch
+
+    torch.set_num_threads(available_cores())
+    kind = torch.float32 if dtype == "fp32" else torch.bfloat16
+    a, b = torch.from_numpy(left).to(kind), torch.from_numpy(right).to(kind)
+    return lambda: torch.mm(a, b)
+
+
+def _openvino_product(left: Any, right: Any, dtype: Dtype, streams: int) -> Callable[[], object]:
+    import openvino
+    from openvino import opset13 as ops
+
+    parameter = ops.parameter(left.shape, np.float32)
+    product = ops.matmul(parameter, ops.constant(right), False, False)
+    compiled = openvino.Core().compile_model(
+        openvino.Model([ops.result(product)], [parameter]),
+        "CPU",
+        {
+            "INFERENCE_PRECISION_HINT": "f32" if dtype == "fp32" else "bf16",
+            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": available_cores(),
+        },
+    )
+    requests = [compiled.create_infer_request() for _ in range(streams)]
+    for request in requests:
+        request.set_input_tensor(openvino.Tensor(left, shared_memory=True))
+
+    def run() -> None:
+        for request in requests:
+            request.start_async()
+        for request in requests:
+            request.wait()
+
+    return run
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--seconds", type=float, default=4.0)
+    arguments = parser.parse_args()
+    json.dump([asdict(rate) for rate in _measure(arguments.dtype, arguments.seconds)], sys.stdout)
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,86 @@
+"""The errors that Farthing raises, as one tree.
+
+```
+FarthingError                     every error below; one line: what, where, what to do
+├── InputError                    what the user gave cannot be used (exit code 2)
+│   ├── RowError                  … and it is a row of an input file; knows its number
+│   └── ModelError                … and it is a model folder or its configuration
+│       └── UnsupportedModelError a model of a kind that is not supported, named
+├── MissingExtraError             an optional package is absent; names the extra to install
+├── ModelUnavailableError         a model that is not on this machine and cannot be had now
+└── EngineError                   the engine failed, for example a vector is not finite
+```
+
+Knows the exit code of each kind; knows nothing of how errors are shown.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "EngineError",
+    "FarthingError",
+    "InputError",
+    "MissingExtraError",
+    "ModelError",
+    "ModelUnavailableError",
+    "RowError",
+    "UnsupportedModelError",
+]
+
+
+class FarthingError(Exception):
+    """Base of all errors that Farthing raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(FarthingError, ValueError):
+    """What the user gave cannot be used; the message names the culprit and what to do."""
+
+    exit_code = 2
+
+
+class RowError(InputError):
+    """A row of an input file cannot be used."""
+
+    def __init__(self, source: str, row: str, problem: str) -> None:
+        """Say which row of which file is bad.
+
+        Args:
+            source: the file, as the user named it.
+            row: where in the file, for example `row 7 (line 9)`.
+            problem: what is wrong and what to do.
+        """
+        super().__init__(f"{source}: {row}: {problem}")
+        self.source = source
+        self.row = row
+
+
+class ModelError(InputError):
+    """A model folder or its configuration cannot be used."""
+
+
+class UnsupportedModelError(ModelError):
+    """A model of a kind that Farthing does not support."""
+
+
+class MissingExtraError(FarthingError, ImportError):
+    """An optional package is absent."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        """Name the extra to install.
+
+        Args:
+            package: the import name of the absent package.
+            extra: the extra of `farthing` that brings it.
+            purpose: what needs it, as a noun phrase.
+        """
+        super().__init__(f"{purpose} needs {package}: pip install 'farthing[{extra}]'")
+
+
+class ModelUnavailableError(FarthingError):
+    """A model that is not on this machine and cannot be had now."""
+
+
+class EngineError(FarthingError, RuntimeError):
+    """The engine failed while running a model."""

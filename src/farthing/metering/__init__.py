@@ -1,0 +1,1 @@
+"""Usage to receipt to ledger: who used which device-second, and what it cost."""

@@ -1,0 +1,83 @@
+"""What the same tokens would cost elsewhere: on two GPUs by theory, at two providers by list price."""
+
+from __future__ import annotations
+
+import datetime
+
+from farthing.catalog.load import load_api_prices, load_devices, load_rental_quotes
+from farthing.catalog.lookups import device_price, find_device
+from farthing.metering.receipt import Elsewhere
+from farthing.theory.flops import operations
+from farthing.theory.pricing import usd_per_million_tokens
+from farthing.theory.roofline import datasheet_rates, step_seconds
+from farthing.theory.shapes import ModelShape
+from farthing.units import TOKENS_PER_MILLION
+
+DEVICES = ("h100-sxm", "rtx-4090")
+"""The article's two."""
+
+APIS = (("OpenAI", "text-embedding-3-small"), ("Voyage", "voyage-4-lite"))
+"""(provider, model): the cheapest general models of two large providers."""
+
+_SATURATED_TOKENS = 65_536
+"""Tokens of a pass that saturates either GPU."""
+
+
+def prices_elsewhere(
+    shape: ModelShape, model: str, *, input_tokens: int, texts: int, today: datetime.date
+) -> tuple[Elsewhere, ...]:
+    """Return what `input_tokens` would cost on the two GPUs and at the two providers.
+
+    GPUs run the same model in bf16 at full use, matrix products at the published achievable rate; the host's
+    share is not in it. Providers run their own model, and count with their own tokenizer: the price is per
+    token, whoever counts.
+
+    Args:
+        shape: the model.
+        model: its name.
+        input_tokens: tokens to pay for.
+        texts: texts that they belong to; gives the mean length.
+        today: day for which prices are wanted.
+    """
+    if not texts:
+        return ()
+    length = max(1, round(input_tokens / texts))
+    batch = max(1, _SATURATED_TOKENS // length)
+    quotes = load_rental_quotes()
+    rows = []
+    for name in DEVICES:
+        price = device_price(quotes, name, today)
+        if price is None:
+            continue
+        rates = datasheet_rates(find_device(load_devices(), name).spec, "bf16")
+        seconds = step_seconds(
+            operations(shape, batch, length, 2), rates.achievable_flops_per_s, rates.bandwidth_bytes_per_s
+        )
+        per_million = usd_per_million_tokens(price.value, batch * length / seconds)
+        rows.append(
+            Elsewhere(
+                device=name,
+                provider=None,
+                model=model,
+                usd_per_million_tokens=per_million,
+                usd_total=per_million * input_tokens / TOKENS_PER_MILLION,
+                as_of=price.as_of,
+                source=f"median of {price.quotes} quotes, {price.min:.2f}–{price.max:.2f} USD/h",
+                note="bf16, 100 % busy, host time not counted" + ("; price is old" if price.stale else ""),
+            )
+        )
+    for api in load_api_prices():
+        if (api.provider, api.model) in APIS:
+            rows.append(
+                Elsewhere(
+                    device=None,
+                    provider=api.provider,
+                    model=api.model,
+                    usd_per_million_tokens=api.usd_per_million_tokens,
+                    usd_total=api.usd_per_million_tokens * input_tokens / TOKENS_PER_MILLION,
+                    as_of=api.date.isoformat(),
+                    source=api.source,
+                    note="their model, our token count",
+                )
+            )
+    return tuple(rows)

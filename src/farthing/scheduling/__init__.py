@@ -1,0 +1,1 @@
+"""Which texts run together, and when: no torch, no clock; time is an argument."""

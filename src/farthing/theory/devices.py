@@ -1,0 +1,134 @@
+"""What a device is said to do (DeviceSpec) and what it was measured to do (Calibration).
+
+The two never share a field: a datasheet peak is a promise, a calibration a measurement.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Dtype = Literal["fp32", "bf16", "fp16", "fp8", "int8"]
+
+DTYPE_BYTES: dict[Dtype, int] = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1}
+"""Bytes of one weight or activation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceSpec:
+    """The datasheet of one accelerator, and the share of it that others have reached.
+
+    Attributes:
+        device: short name, for example `h100-sxm`.
+        name: full name.
+        peak_flops_per_s: dense peak per dtype.
+        achievable_flops_per_s: best published matrix product per dtype.
+        memory_bytes: size of its memory.
+        bandwidth_bytes_per_s: peak memory bandwidth.
+        power_w: board power, or None when unknown.
+        sources: what each figure comes from, by field name.
+    """
+
+    device: str
+    name: str
+    peak_flops_per_s: Mapping[str, float]
+    achievable_flops_per_s: Mapping[str, float]
+    memory_bytes: float
+    bandwidth_bytes_per_s: float
+    power_w: float | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StepTimes:
+    """Measured seconds of one step over a grid of text lengths and step sizes.
+
+    A step is one forward pass of `batch` texts of `length` tokens on one stream while every other stream
+    is as busy. Time, not efficiency, is interpolated, linearly in the logarithms.
+
+    Attributes:
+        lengths: lengths of the grid in tokens, rising.
+        step_tokens: tokens per step of the grid, rising.
+        seconds: `seconds[i][j]` belongs to `lengths[i]` and `step_tokens[j]`.
+    """
+
+    lengths: tuple[int, ...]
+    step_tokens: tuple[int, ...]
+    seconds: tuple[tuple[float, ...], ...]
+
+    def step_s(self, batch: int, length: int) -> float:
+        """Return the seconds of a step of `batch` texts of `length` tokens."""
+        log_tokens = math.log(batch * length)
+        grid = [math.log(n) for n in self.step_tokens]
+        per_length = [_interpolate(grid, [math.log(s) for s in row], log_tokens) for row in self.seconds]
+        return math.exp(_interpolate([math.log(s) for s in self.lengths], per_length, math.log(length)))
+
+    def best_step_tokens(self, tolerance: float = 0.02) -> int:
+        """Return the smallest measured step whose throughput is within `tolerance` of the best one.
+
+        The throughput of a step size is its mean over the lengths of the grid.
+        """
+        rates = [
+            sum(n / row[j] for row in self.seconds) / len(self.seconds) for j, n in enumerate(self.step_tokens)
+        ]
+        return next(
+            n for n, rate in zip(self.step_tokens, rates, strict=True) if rate >= max(rates) * (1 - tolerance)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What was measured on this machine, whatever the model.
+
+    Attributes:
+        machine: identity of the machine: processor, cores, instruction sets.
+        versions: versions of the libraries that were measured.
+        measured_at: ISO 8601 time of the measurement.
+        dtype: dtype of the products.
+        peak_flops_per_s: best matrix product, over libraries and shapes.
+        peak_source: which library and shape reached it.
+        bandwidth_bytes_per_s: memory bandwidth of a copy, reads and writes counted.
+    """
+
+    machine: str
+    versions: Mapping[str, str]
+    measured_at: str
+    dtype: Dtype
+    peak_flops_per_s: float
+    peak_source: str
+    bandwidth_bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCalibration:
+    """What was measured of one model on this machine.
+
+    Attributes:
+        model: name of the model.
+        dtype: dtype that it ran in.
+        streams: steps that run side by side.
+        step_times: seconds of a step while all streams are busy.
+        new_shape_s: extra seconds the first time that a (batch, length) is seen.
+        tokenization_s_per_token: processor seconds per token for tokenizing.
+        measured_at: ISO 8601 time of the measurement.
+    """
+
+    model: str
+    dtype: Dtype
+    streams: int
+    step_times: StepTimes
+    new_shape_s: float
+    tokenization_s_per_token: float
+    measured_at: str
+
+
+def _interpolate(xs: Sequence[float], ys: Sequence[float], x: float) -> float:
+    """Piecewise linear between the points, and on past both ends with the slope of the nearest pair."""
+    if len(xs) == 1:
+        return ys[0]
+    i = min(max(bisect_right(xs, x) - 1, 0), len(xs) - 2)
+    slope = (ys[i + 1] - ys[i]) / (xs[i + 1] - xs[i])
+    return ys[i] + slope * (x - xs[i])

@@ -1,0 +1,200 @@
+"""`explain` end to end, offline: goldens, defaults, and every bad input as a typed error."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farthing.catalog.explain import explain, resolve_shape
+from farthing.errors import (
+    InputError,
+    MissingExtraError,
+    ModelError,
+    ModelUnavailableError,
+    UnsupportedModelError,
+)
+from farthing.theory.devices import Calibration, ModelCalibration, StepTimes
+
+QWEN3, MINILM = "Qwen/Qwen3-Embedding-8B", "all-MiniLM-L6-v2"
+TODAY = datetime.date(2026, 11, 21)
+CALIBRATION = Calibration(
+    machine="two cores",
+    versions={},
+    measured_at="2026-11-21T00:00:00Z",
+    dtype="fp32",
+    peak_flops_per_s=180e9,
+    peak_source="torch 2048³",
+    bandwidth_bytes_per_s=20e9,
+)
+MODEL_CALIBRATION = ModelCalibration(
+    model=MINILM,
+    dtype="fp32",
+    streams=2,
+    step_times=StepTimes((16, 128), (128, 2048), ((0.02, 0.3), (0.03, 0.4))),
+    new_shape_s=0.002,
+    tokenization_s_per_token=1e-6,
+    measured_at="2026-11-21T00:00:00Z",
+)
+
+
+def test_golden_and_defaults() -> None:
+    e = explain(QWEN3, today=TODAY)
+    assert (e.model, e.device, e.dtype, e.length, e.batch) == (QWEN3, "h100-sxm", "bf16", 1024, 1)
+    assert e.flops.total == pytest.approx(14.53e12, rel=1e-3)
+    assert e.article_flops == pytest.approx(16.4e12, rel=1e-3)
+    assert "23.0" in e.article_reason
+    assert e.weight_bytes_read == pytest.approx(13.9e9, rel=1e-3)
+    assert e.ridge_point == pytest.approx(295, abs=0.5)
+    assert (e.bound, e.memory.fits) == ("compute", True)
+    assert e.seconds.low < e.flops.total / 794.5e12 < e.seconds.step < e.seconds.high
+    assert (e.usd_per_hour.value, e.usd_per_hour.as_of) == (3.99, "2026-11-09")
+
+
+@pytest.mark.parametrize("device", ["h100-sxm", "rtx-4090", "a100-80g", "l4", "l40s"])
+@pytest.mark.parametrize("model", [QWEN3, MINILM, "sentence-transformers/all-MiniLM-L6-v2"])
+def test_every_device_and_model_explains_offline(model: str, device: str) -> None:
+    e = explain(model, device=device, length=128, today=TODAY)
+    assert e.tokens_per_s > 0
+    assert json.loads(json.dumps(e.as_dict()))["device"] == device
+
+
+def test_a_given_price_is_dated_today() -> None:
+    e = explain(MINILM, device="l4", length=128, usd_per_hour=0.8, today=TODAY)
+    assert (e.usd_per_hour.value, e.usd_per_hour.as_of) == (0.8, "2026-11-21")
+    assert e.usd_per_million_tokens.at_100_percent is not None
+
+
+def test_old_prices_are_flagged() -> None:
+    assert explain(QWEN3, today=datetime.date(2027, 11, 21)).usd_per_hour.stale
+
+
+def test_half_the_bytes_per_value_is_faster() -> None:
+    assert explain(QWEN3, dtype="fp8").seconds.step < explain(QWEN3).seconds.step
+
+
+def test_local_with_calibrations() -> None:
+    e = explain(MINILM, device="local", length=128, batch=16, calibration=CALIBRATION)
+    measured = explain(
+        MINILM,
+        device="local",
+        length=128,
+        batch=16,
+        calibration=CALIBRATION,
+        model_calibration=MODEL_CALIBRATION,
+        usd_per_hour=0.1,
+    )
+    assert (e.device, e.dtype, e.usd_per_hour.value) == ("local", "fp32", None)
+    assert measured.seconds.step == pytest.approx(0.4)
+    assert measured.usd_per_million_tokens.at_100_percent == pytest.approx(0.1 / (10_240 * 3600) * 1e6)
+
+
+def test_calibrations_say_nothing_of_other_devices() -> None:
+    here = {"calibration": CALIBRATION, "model_calibration": MODEL_CALIBRATION}
+    assert explain(MINILM, length=128, today=TODAY, **here) == explain(MINILM, length=128, today=TODAY)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"length": 0}, "length"),
+        ({"length": -5}, "length"),
+        ({"batch": 0}, "batch"),
+        ({"length": 40961}, "40960"),
+        ({"dtype": "fp31"}, "fp31.*bf16"),
+        ({"dtype": "fp32"}, "h100-sxm has no fp32"),
+        ({"device": "a100-80g", "dtype": "fp8"}, "a100-80g has no fp8"),
+        ({"device": "tpu"}, "unknown device 'tpu'.*local"),
+        ({"device": "local"}, "farthing calibrate"),
+        ({"device": "local", "calibration": CALIBRATION, "dtype": "bf16"}, "fp32, not in bf16"),
+        ({"usd_per_hour": -1.0}, "USD per hour"),
+        ({"usd_per_hour": float("nan")}, "USD per hour"),
+        ({"utilization": 0.0}, "utilization"),
+    ],
+)
+def test_bad_arguments(arguments: dict[str, Any], named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        explain(QWEN3, **arguments)
+
+
+def test_a_folder_with_a_config(tmp_path: Path) -> None:
+    config = {
+        "model_type": "bert",
+        "vocab_size": 100,
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 128,
+        "max_position_embeddings": 32,
+    }
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    e = explain(str(folder), length=16)
+    assert (e.model, e.linear_parameters) == ("tiny", 2 * (4 * 64 * 64 + 2 * 64 * 128))
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "named"),
+    [
+        (None, ModelError, "no config.json"),
+        (b"{", ModelError, "JSON"),
+        (b"\xff\xfe", ModelError, "JSON"),
+        (b"[]", ModelError, "no JSON object"),
+        (b'{"model_type": "t5"}', UnsupportedModelError, "t5"),
+        (b'{"model_type": "bert"}', ModelError, "hidden_size"),
+    ],
+)
+def test_bad_folders(tmp_path: Path, content: bytes | None, error: type[ModelError], named: str) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(error, match=named):
+        explain(str(tmp_path))
+
+
+@pytest.mark.parametrize("model", ["./nowhere", "/no/such/folder", "unknown-name", "a/b/c", "org/", ""])
+def test_names_that_can_be_no_hub_id(model: str) -> None:
+    with pytest.raises(ModelError, match="no such folder"):
+        explain(model)
+
+
+def test_a_file_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "model.txt").write_text("x")
+    with pytest.raises(ModelError, match="is a file"):
+        explain(str(tmp_path / "model.txt"))
+
+
+def test_a_hub_id_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(MissingExtraError, match=r"farthing\[cpu\]"):
+        resolve_shape("org/model")
+
+
+def test_a_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
+    with pytest.raises(ModelUnavailableError, match=r"org/model.*out of reach.*give a folder") as caught:
+        resolve_shape("org/model")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_hub_in_reach(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = {
+        "model_type": "bert",
+        "vocab_size": 100,
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 128,
+        "max_position_embeddings": 32,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_: str(tmp_path / "config.json"))
+    name, shape = resolve_shape("org/model")
+    assert (name, shape.hidden) == ("org/model", 64)

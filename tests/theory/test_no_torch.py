@@ -1,0 +1,28 @@
+"""What it should cost is answered without torch, numpy or a file being read at import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "numpy", "openvino", "transformers", "huggingface_hub", "pyarrow")
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "farthing.theory.families",
+        "farthing.theory.flops",
+        "farthing.theory.roofline",
+        "farthing.theory.pricing",
+        "farthing.theory.explanation",
+        "farthing.catalog.explain",
+        "farthing.cli.explain_view",
+    ],
+)
+def test_import_is_light(module: str) -> None:
+    code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

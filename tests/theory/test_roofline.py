@@ -1,0 +1,143 @@
+"""The roofline: check values of H100, and what always holds for the time of a step."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farthing.errors import InputError
+from farthing.theory.devices import Calibration, DeviceSpec
+from farthing.theory.families import shape_from_config
+from farthing.theory.flops import article_flops, operations
+from farthing.theory.roofline import (
+    arithmetic_intensity,
+    bytes_moved,
+    calibrated_rates,
+    datasheet_rates,
+    memory_needed_bytes,
+    mfu,
+    ridge_point,
+    step_seconds,
+    total_flops,
+    weight_bytes,
+)
+
+QWEN3_8B = shape_from_config(
+    {
+        "model_type": "qwen3",
+        "vocab_size": 151665,
+        "hidden_size": 4096,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "intermediate_size": 12288,
+        "max_position_embeddings": 40960,
+    },
+    "Qwen3",
+)
+SPEC = DeviceSpec(
+    device="d",
+    name="D",
+    peak_flops_per_s={"bf16": 1000e12, "fp8": 2000e12},
+    achievable_flops_per_s={"bf16": 800e12},
+    memory_bytes=80e9,
+    bandwidth_bytes_per_s=4e12,
+    sources={"achievable_flops_per_s.bf16": "someone"},
+)
+
+
+def test_check_values() -> None:
+    assert ridge_point(989e12, 3.35e12) == pytest.approx(295, abs=0.5)
+    assert article_flops(QWEN3_8B, 1024) / 750e12 == pytest.approx(21.86e-3, rel=1e-3)
+    assert mfu(500.0, 2.0, 1000.0) == 0.25
+    assert arithmetic_intensity(6.0, 2.0) == 3.0
+
+
+@given(st.integers(1, 64), st.integers(1, 2048), st.floats(1e9, 1e15), st.floats(1e9, 1e13))
+def test_a_step_is_no_shorter_than_its_compute_or_its_memory(
+    batch: int, length: int, rate: float, bandwidth: float
+) -> None:
+    ops = operations(QWEN3_8B, batch, length, 2)
+    step = step_seconds(ops, rate, bandwidth) * (1 + 1e-9)
+    compute, memory = total_flops(ops) / rate, bytes_moved(ops) / bandwidth
+    assert max(compute, memory) <= step <= (compute + memory) * (1 + 1e-6)
+
+
+@given(st.integers(1, 64), st.integers(1, 2048), st.integers(1, 500))
+def test_more_tokens_never_take_less_time(batch: int, length: int, more: int) -> None:
+    times = [step_seconds(operations(QWEN3_8B, batch, n, 2), 1e14, 1e12) for n in (length, length + more)]
+    assert times[0] <= times[1]
+
+
+def test_memory_needed_holds_whole_tables() -> None:
+    ops = operations(QWEN3_8B, 1, 1, 2)
+    needed = memory_needed_bytes(QWEN3_8B, ops, 1, 2)
+    assert needed == pytest.approx(15.14e9, rel=1e-3)
+    assert weight_bytes(ops) < needed
+
+
+def test_datasheet_rates() -> None:
+    rates = datasheet_rates(SPEC, "bf16")
+    assert (rates.peak_flops_per_s, rates.achievable_flops_per_s, rates.best_flops_per_s) == (
+        1e15,
+        8e14,
+        1e15,
+    )
+    assert rates.achievable_source == "someone"
+    assert not rates.calibrated
+
+
+def test_a_dtype_without_a_published_share_takes_that_of_bf16_and_says_so() -> None:
+    rates = datasheet_rates(SPEC, "fp8")
+    assert rates.achievable_flops_per_s == pytest.approx(1.6e15)
+    assert "bf16" in rates.achievable_source
+    assert "someone" in rates.achievable_source
+
+
+def test_more_than_the_datasheet_is_the_best_case_not_the_expected() -> None:
+    spec = DeviceSpec(
+        device="g",
+        name="G",
+        peak_flops_per_s={"bf16": 165.2e12},
+        achievable_flops_per_s={"bf16": 178.8e12},
+        memory_bytes=24e9,
+        bandwidth_bytes_per_s=1e12,
+    )
+    rates = datasheet_rates(spec, "bf16")
+    assert (rates.achievable_flops_per_s, rates.best_flops_per_s) == (165.2e12, 178.8e12)
+
+
+def test_without_any_published_share_the_peak_is_taken_and_it_says_so() -> None:
+    spec = DeviceSpec(
+        device="g",
+        name="G",
+        peak_flops_per_s={"bf16": 1e14},
+        achievable_flops_per_s={},
+        memory_bytes=24e9,
+        bandwidth_bytes_per_s=1e12,
+    )
+    assert datasheet_rates(spec, "bf16").achievable_flops_per_s == 1e14
+    assert "none published" in datasheet_rates(spec, "bf16").achievable_source
+
+
+def test_a_dtype_that_the_device_lacks() -> None:
+    with pytest.raises(InputError, match=r"int8.*use one of bf16, fp8"):
+        datasheet_rates(SPEC, "int8")
+
+
+def test_calibrated_rates() -> None:
+    calibration = Calibration(
+        machine="two cores",
+        versions={},
+        measured_at="2026-11-21T00:00:00Z",
+        dtype="fp32",
+        peak_flops_per_s=180e9,
+        peak_source="torch 2048³",
+        bandwidth_bytes_per_s=20e9,
+    )
+    rates = calibrated_rates(calibration)
+    assert (rates.device, rates.dtype, rates.calibrated) == ("local", "fp32", True)
+    assert (rates.peak_flops_per_s, rates.bandwidth_bytes_per_s) == (180e9, 20e9)
+    assert "torch 2048³" in rates.peak_source

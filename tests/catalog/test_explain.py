@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -94,7 +95,7 @@ def test_local_with_calibrations() -> None:
 
 
 def test_calibrations_say_nothing_of_other_devices() -> None:
-    here = {"calibration": CALIBRATION, "model_calibration": MODEL_CALIBRATION}
+    here: dict[str, Any] = {"calibration": CALIBRATION, "model_calibration": MODEL_CALIBRATION}
     assert explain(MINILM, length=128, today=TODAY, **here) == explain(MINILM, length=128, today=TODAY)
 
 
@@ -156,9 +157,15 @@ def test_bad_folders(tmp_path: Path, content: bytes | None, error: type[ModelErr
         explain(str(tmp_path))
 
 
-@pytest.mark.parametrize("model", ["./nowhere", "/no/such/folder", "unknown-name", "a/b/c", "org/", ""])
+@pytest.mark.parametrize("model", ["./nowhere", "/no/such/folder", "unknown-name", "a/b/c", "org/"])
 def test_names_that_can_be_no_hub_id(model: str) -> None:
     with pytest.raises(ModelError, match="no such folder"):
+        explain(model)
+
+
+@pytest.mark.parametrize("model", ["", "  "])
+def test_no_name_at_all(model: str) -> None:
+    with pytest.raises(ModelError, match="no model is named"):
         explain(model)
 
 
@@ -178,10 +185,13 @@ def test_a_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> str:
         raise ConnectionError("no route")
 
+    hub_logging = importlib.import_module("huggingface_hub.utils.logging")
+    before = hub_logging.get_verbosity()
     monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
     with pytest.raises(ModelUnavailableError, match=r"org/model.*out of reach.*give a folder") as caught:
         resolve_shape("org/model")
     assert "\n" not in str(caught.value)
+    assert hub_logging.get_verbosity() == before
 
 
 def test_a_hub_in_reach(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

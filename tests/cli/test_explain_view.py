@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -59,9 +60,7 @@ def test_an_old_price_is_marked() -> None:
     assert "old" in drawn(explain("Qwen/Qwen3-Embedding-8B", today=datetime.date(2028, 1, 1)))
 
 
-def test_markup_in_a_name_is_not_interpreted(tmp_path: object) -> None:
-    from dataclasses import replace
-
+def test_markup_in_a_name_is_not_interpreted() -> None:
     strange = replace(explain("all-MiniLM-L6-v2", length=128, today=TODAY), model="[red]odd[/]")
     assert "[red]odd[/]" in drawn(strange)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from farthing.bulk.embedder import Embedder
 from farthing.bulk.job import Job, Prediction
 from farthing.bulk.reading import Source
-from farthing.bulk.scan import Scan, scan
+from farthing.bulk.scan import scan
 from farthing.bulk.writing import EmbeddingWriter, require_writable
 from farthing.engine.calibration import Notify, ensure_calibrated
 from farthing.metering.receipt import Receipt

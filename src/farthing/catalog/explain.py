@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -95,8 +96,10 @@ def resolve_shape(model: str) -> tuple[str, ModelShape]:
         ModelUnavailableError: the hub cannot be reached, or has no such model.
         MissingExtraError: the hub is needed, and huggingface-hub is not installed.
     """
+    if not model.strip():
+        raise ModelError("no model is named; give a folder with a config.json, a hub id or a catalog name")
     path = Path(model).expanduser()
-    if model.strip() and path.is_dir():
+    if path.is_dir():
         name = path.resolve().name
         return name, shape_from_config(_config_of(path / "config.json"), f"{model}/config.json")
     known = find_model(load_models(), model)
@@ -158,8 +161,11 @@ def _from_hub(model: str) -> Path:
     try:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
+        from huggingface_hub.utils import logging as hub_logging
     except ImportError as error:
         raise MissingExtraError("huggingface_hub", "cpu", f"looking up {model} on the hub") from error
+    verbosity = hub_logging.get_verbosity()
+    hub_logging.set_verbosity(logging.ERROR)  # its warnings about retries would stand beside our one line
     try:
         return Path(hf_hub_download(model, "config.json"))
     except HFValidationError as error:
@@ -177,3 +183,5 @@ def _from_hub(model: str) -> Path:
         raise ModelUnavailableError(
             f"{model}: not known here, and the hub is out of reach; {_OFFLINE}"
         ) from error
+    finally:
+        hub_logging.set_verbosity(verbosity)

@@ -13,20 +13,23 @@ _ENGINE_PACKAGES = ("torch", "openvino", "tokenizers", "numpy", "pyarrow", "safe
 
 def doctor(as_json: options.Json = False) -> None:
     """Show the device, the extras, the default model, the calibration's age and the price that would be used."""
+    from rich.table import Table
+    from rich.text import Text
+
     from farthing.cli.output import console, print_json
 
     report = _report()
     if as_json:
         print_json(report)
         return
-    screen = console()
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in report.items():
-        lines = (
-            ", ".join(f"{key} {entry or '[red]absent[/red]'}" for key, entry in value.items())
-            if isinstance(value, dict)
-            else str(value)
-        )
-        screen.print(f"[bold]{name:<12}[/bold] {lines}")
+        packages = value.items() if isinstance(value, dict) else ()
+        line = ", ".join(f"{package} {installed or 'absent'}" for package, installed in packages)
+        table.add_row(name, Text(line or str(value)))
+    console().print(table)
 
 
 def _report() -> dict[str, Any]:

@@ -70,25 +70,25 @@ def _facts(receipt: Receipt, output: str | None) -> Table:
         )
     else:
         table.add_row(
-            "cost here", "unknown: give --usd-per-hour, or set [local] usd_per_hour in the configuration"
+            "cost here",
+            "unknown: give --usd-per-hour, or set it once in the configuration (`farthing doctor` names the file)",
         )
     if output is not None:
         table.add_row("output", output)
     return table
 
 
-def _elsewhere(receipt: Receipt) -> Table:
+def _elsewhere(receipt: Receipt) -> Group:
     table = Table(title="The same tokens elsewhere", title_justify="left", box=box.SIMPLE, padding=(0, 1))
-    for name in ("where", "model", "per 1M tokens", "total", "as of", "source", ""):
-        table.add_column(name, justify="right" if name in ("per 1M tokens", "total") else "left")
+    table.add_column("where", no_wrap=True)
+    table.add_column("per 1M tokens", justify="right", no_wrap=True)
+    table.add_column("total", justify="right", no_wrap=True)
+    table.add_column("as of", no_wrap=True)
+    notes = Text(style="dim")
     for row in receipt.elsewhere:
-        table.add_row(
-            row.device or row.provider,
-            row.model,
-            format_usd(row.usd_per_million_tokens),
-            format_usd(row.usd_total),
-            row.as_of,
-            row.source,
-            row.note,
-        )
-    return table
+        where = row.device or f"{row.provider} {row.model}"
+        per_million, total = format_usd(row.usd_per_million_tokens), format_usd(row.usd_total)
+        table.add_row(where, per_million, total, row.as_of)
+        notes.append(f"{where}: {row.note}; {row.source}\n")
+    notes.rstrip()
+    return Group(table, notes)

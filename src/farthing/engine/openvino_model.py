@@ -7,7 +7,6 @@ neither torch nor transformers. Source of the choices: docs/decisions/0001-cpu-e
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from importlib.metadata import version
@@ -108,7 +107,7 @@ def cached_graph(checkpoint: Checkpoint) -> Path:
         try:
             _convert(checkpoint, scratch / "model.xml")
             # Whoever is first wins; the graphs are the same.
-            os.replace(scratch, folder)
+            scratch.replace(folder)
         except OSError:
             if not (folder / "model.xml").is_file():
                 raise

@@ -136,7 +136,7 @@ class Pipeline:
                 if window.last:
                     break
             self._made.put(None)
-        except BaseException as error:  # noqa: BLE001 - handed to the consumer, which raises it
+        except BaseException as error:  # handed to the consumer, which raises it
             self._made.put(error)
             self._finished.put(error)
 
@@ -161,7 +161,7 @@ class Pipeline:
                         self._on_step(len(ids), work.useful_tokens)
                 if window.finished_one():
                     self._finished.put(window)
-        except BaseException as error:  # noqa: BLE001 - handed to the consumer, which raises it
+        except BaseException as error:  # handed to the consumer, which raises it
             self._finished.put(error)
 
     def _collect(self) -> Iterator[EmbeddedTexts]:

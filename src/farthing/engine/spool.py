@@ -19,7 +19,7 @@ class VectorSpool:
         self._row_bytes = dimension * 4
         self._dimension = dimension
         self._capacity = capacity
-        self._file = tempfile.TemporaryFile(prefix="farthing-")
+        self._file = tempfile.TemporaryFile(prefix="farthing-")  # noqa: SIM115 - closed by __exit__
 
     def append(self, first_serial: int, vectors: Vectors) -> None:
         """Keep vectors (n, dimension) under the serial numbers that start at `first_serial`."""

@@ -128,7 +128,7 @@ class Transformer(nn.Module):
 
 
 def _pool(x: Tensor, valid: Tensor, pooling: Pooling) -> Tensor:
-    """Return (batch, hidden) from token vectors (batch, length, hidden) and `valid` (batch, length) of 0 and 1."""
+    """Return (batch, hidden) from x (batch, length, hidden) and `valid` (batch, length), 1 for a token else 0."""
     if pooling == "cls":
         return x[:, 0]
     return (x * valid[:, :, None]).sum(dim=1) / valid.sum(dim=1, keepdim=True)

@@ -136,7 +136,7 @@ def test_a_folder_with_a_config(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config))
     e = explain(str(folder), length=16)
-    assert (e.model, e.linear_parameters) == ("tiny", 2 * (4 * 64 * 64 + 2 * 64 * 128))
+    assert (e.model, e.linear_parameters) == (str(folder), 2 * (4 * 64 * 64 + 2 * 64 * 128))
 
 
 @pytest.mark.parametrize(

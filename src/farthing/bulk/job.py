@@ -64,7 +64,7 @@ class Job:
         self._model, self._machine, self._measured, self._scan = model, machine, measured, scan
         self._usd_per_hour = usd_per_hour
         self._on_prediction = on_prediction
-        self._max_batch_tokens = measured.step_times.best_step_tokens()
+        self._max_batch_tokens = measured.best_step_tokens()
         self._pipeline = Pipeline(
             model, self._max_batch_tokens, on_first_window=self._predict, on_step=on_step
         )

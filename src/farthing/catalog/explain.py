@@ -1,7 +1,6 @@
 """`explain`: from a model's name and a device's name to an Explanation.
 
-Knows where a configuration is found (catalog, folder, hub) and which rates and price a device has. Knows
-no calibration file: what was measured is an argument.
+Knows where a configuration is found (catalog, folder, hub) and which rates and price a device has.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from farthing.catalog.calibrations import load_calibration, load_model_calibration
 from farthing.catalog.load import load_devices, load_models, load_rental_quotes
 from farthing.catalog.lookups import LOCAL, device_price, find_device, find_model
 from farthing.errors import InputError, MissingExtraError, ModelError, ModelUnavailableError
@@ -35,7 +35,7 @@ def explain(
     model: str,
     *,
     device: str = DEFAULT_DEVICE,
-    length: int = DEFAULT_LENGTH,
+    length: int | None = None,
     batch: int = DEFAULT_BATCH,
     dtype: str | None = None,
     usd_per_hour: float | None = None,
@@ -49,14 +49,14 @@ def explain(
     Args:
         model: name in the catalog, a folder with a config.json, or a hub id.
         device: name in the catalog, or `local` for this machine.
-        length: tokens per text.
+        length: tokens per text; None for 1024, or the model's limit if that is lower.
         batch: texts per pass.
         dtype: dtype of weights and activations; None for bf16, or locally what was calibrated.
         usd_per_hour: price of the device; None for the catalog's, which has none for this machine.
         utilization: share of the time that the device is busy, to price at beside 100 % and 10 %.
         today: day for which prices are wanted; None for the current day.
-        calibration: what was measured on this machine; needed for `local`, else ignored.
-        model_calibration: what was measured of this model on this machine; ignored elsewhere.
+        calibration: what was measured on this machine; None for what `farthing calibrate` kept.
+        model_calibration: what was measured of this model on it; None likewise.
 
     Raises:
         InputError: an argument is out of range, or the device or dtype is unknown.
@@ -64,7 +64,7 @@ def explain(
         ModelUnavailableError: the model is neither known nor here, and the hub cannot be reached.
         MissingExtraError: a hub id was given, and huggingface-hub is not installed.
     """
-    if length <= 0 or batch <= 0:
+    if (length is not None and length <= 0) or batch <= 0:
         raise InputError(f"length is {length} and batch is {batch}: give whole numbers of at least 1")
     if dtype is not None and dtype not in get_args(Dtype):
         raise InputError(f"unknown dtype {dtype!r}: use one of {', '.join(get_args(Dtype))}")
@@ -72,8 +72,14 @@ def explain(
         raise InputError(f"USD per hour is {usd_per_hour}: give a number of at least 0")
     day = today or datetime.date.today()
     local = device.strip().lower() == LOCAL
+    if local and calibration is None:
+        calibration = load_calibration(cast("Dtype", dtype or "fp32"))
     rates = _rates(device, cast("Dtype | None", dtype), calibration if local else None)
     name, shape = resolve_shape(model)
+    if local and calibration is not None and model_calibration is None:
+        model_calibration = load_model_calibration(name, calibration)
+    if length is None:
+        length = min(DEFAULT_LENGTH, shape.max_positions)
     if length > shape.max_positions:
         raise InputError(f"length {length}: {name} knows {shape.max_positions} positions at most; give fewer")
     return build_explanation(
@@ -100,7 +106,7 @@ def resolve_shape(model: str) -> tuple[str, ModelShape]:
         raise ModelError("no model is named; give a folder with a config.json, a hub id or a catalog name")
     path = Path(model).expanduser()
     if path.is_dir():
-        name = path.resolve().name
+        name = str(path.resolve())
         return name, shape_from_config(_config_of(path / "config.json"), f"{model}/config.json")
     known = find_model(load_models(), model)
     if known is not None:

@@ -66,18 +66,6 @@ class StepTimes:
         per_length = [_interpolate(grid, [math.log(s) for s in row], log_tokens) for row in self.seconds]
         return math.exp(_interpolate([math.log(s) for s in self.lengths], per_length, math.log(length)))
 
-    def best_step_tokens(self, tolerance: float = 0.02) -> int:
-        """Return the smallest measured step whose throughput is within `tolerance` of the best one.
-
-        The throughput of a step size is its mean over the lengths of the grid.
-        """
-        rates = [
-            sum(n / row[j] for row in self.seconds) / len(self.seconds) for j, n in enumerate(self.step_tokens)
-        ]
-        return next(
-            n for n, rate in zip(self.step_tokens, rates, strict=True) if rate >= max(rates) * (1 - tolerance)
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
@@ -123,6 +111,23 @@ class ModelCalibration:
     new_shape_s: float
     tokenization_s_per_token: float
     measured_at: str
+
+    def best_step_tokens(self, tolerance: float = 0.02) -> int:
+        """Return the smallest measured step whose throughput is within `tolerance` of the best one.
+
+        The throughput of a step size is its mean over the lengths of the grid; each step is taken to meet a
+        new shape, as most steps of a ragged corpus do.
+        """
+        times = self.step_times
+        rates = [
+            sum(n / (row[j] + self.new_shape_s) for row in times.seconds) / len(times.seconds)
+            for j, n in enumerate(times.step_tokens)
+        ]
+        return next(
+            n
+            for n, rate in zip(times.step_tokens, rates, strict=True)
+            if rate >= max(rates) * (1 - tolerance)
+        )
 
 
 def _interpolate(xs: Sequence[float], ys: Sequence[float], x: float) -> float:

@@ -54,7 +54,7 @@ def test_the_devices_that_come_along() -> None:
 
 def test_the_models_that_come_along() -> None:
     shapes = {model.name: shape_from_config(model.config, model.name) for model in load_models()}
-    assert shapes["all-MiniLM-L6-v2"].linear_parameters == 10_616_832
+    assert shapes["sentence-transformers/all-MiniLM-L6-v2"].linear_parameters == 10_616_832
     assert shapes["Qwen/Qwen3-Embedding-8B"].linear_parameters == pytest.approx(6.946e9, rel=1e-4)
 
 

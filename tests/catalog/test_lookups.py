@@ -35,7 +35,7 @@ def test_find_device() -> None:
 def test_find_model_by_name_or_alias(name: str) -> None:
     found = find_model(load_models(), name)
     assert found is not None
-    assert found.name == "all-MiniLM-L6-v2"
+    assert found.name == "sentence-transformers/all-MiniLM-L6-v2"
 
 
 def test_find_model_that_is_not_there() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -121,5 +120,5 @@ def _write(path: Path, row: Mapping[str, Any]) -> Path:
         "w", dir=path.parent, prefix=".", delete=False, encoding="utf-8"
     ) as file:
         json.dump(row, file, indent=1)
-    os.replace(file.name, path)
+    Path(file.name).replace(path)
     return path

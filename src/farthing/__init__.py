@@ -28,7 +28,12 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """Return a public name from the room that it lives in."""
     if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        try:
+            return getattr(importlib.import_module(_HOMES[name]), name)
+        except ModuleNotFoundError as error:
+            from farthing.errors import missing_extra
+
+            raise missing_extra(error, f"farthing.{name}") or error from None
     raise AttributeError(f"module 'farthing' has no attribute {name!r}")
 
 

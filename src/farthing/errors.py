@@ -25,7 +25,13 @@ __all__ = [
     "ModelUnavailableError",
     "RowError",
     "UnsupportedModelError",
+    "missing_extra",
 ]
+
+_EXTRAS = dict.fromkeys(
+    ("huggingface_hub", "numpy", "openvino", "pyarrow", "safetensors", "tokenizers", "torch"), "cpu"
+)
+"""Extra that brings each optional package, by the package's import name."""
 
 
 class FarthingError(Exception):
@@ -84,3 +90,14 @@ class ModelUnavailableError(FarthingError):
 
 class EngineError(FarthingError, RuntimeError):
     """The engine failed while running a model."""
+
+
+def missing_extra(error: BaseException, purpose: str) -> MissingExtraError | None:
+    """Return the error that names the extra to install, if `error` says that one of its packages is absent.
+
+    Args:
+        error: what an import raised.
+        purpose: what needs the package, as a noun phrase.
+    """
+    package = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    return MissingExtraError(package, _EXTRAS[package], purpose) if package in _EXTRAS else None

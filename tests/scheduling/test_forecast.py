@@ -1,0 +1,136 @@
+"""The forecast: the batching policy times the step times, and nothing else."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farthing.scheduling.batching import batches_by_length
+from farthing.scheduling.forecast import forecast_job_s
+from farthing.theory.devices import ModelCalibration, StepTimes
+
+LENGTHS, TOKENS = (8, 64, 512), (64, 512, 1024)
+CALIBRATION = ModelCalibration(
+    model="m",
+    dtype="fp32",
+    streams=2,
+    step_times=StepTimes(
+        LENGTHS,
+        TOKENS,
+        tuple(tuple(4e-4 + 1e-5 * n * (1 + length / 800) for n in TOKENS) for length in LENGTHS),
+    ),
+    new_shape_s=2e-4,
+    tokenization_s_per_token=1e-6,
+    measured_at="2026-11-21T00:00:00+00:00",
+)
+JOBS = st.lists(st.integers(1, 512), min_size=1, max_size=100)
+
+
+def forecast(
+    lengths: list[int],
+    calibration: ModelCalibration = CALIBRATION,
+    *,
+    budget: int = 1024,
+    window: int = 8192,
+    scale: float = 1.0,
+) -> float:
+    return forecast_job_s(lengths, calibration, max_batch_tokens=budget, window_texts=window, scale=scale)
+
+
+def ragged(count: int, seed: int = 0) -> list[int]:
+    generator = random.Random(seed)
+    return [min(512, max(3, round(generator.lognormvariate(4, 1)))) for _ in range(count)]
+
+
+def test_nothing_takes_no_time() -> None:
+    assert forecast([]) == 0.0
+    assert forecast([], scale=100.0) == 0.0
+
+
+def test_one_text_is_one_step_and_its_tokens() -> None:
+    expected = CALIBRATION.step_times.step_s(1, 64) + 2e-4 + 64 * 1e-6 / 2
+    assert forecast([64]) == pytest.approx(expected)
+
+
+@given(JOBS)
+def test_tokenizing_is_spread_over_the_streams_and_added(lengths: list[int]) -> None:
+    free = replace(CALIBRATION, tokenization_s_per_token=0.0)
+    slow = replace(CALIBRATION, tokenization_s_per_token=1e-3)
+    assert forecast(lengths, slow) - forecast(lengths, free) == pytest.approx(sum(lengths) * 1e-3 / 2)
+
+
+@given(JOBS)
+def test_a_shape_costs_extra_only_the_first_time(lengths: list[int]) -> None:
+    one = replace(CALIBRATION, streams=1, new_shape_s=0.0)
+    costly = replace(one, new_shape_s=1.0)
+    shapes = {(len(batch.rows), batch.length) for batch in batches_by_length(lengths, 1024, 1)}
+    assert forecast(lengths, costly) - forecast(lengths, one) == pytest.approx(len(shapes))
+
+
+def test_equal_steps_are_one_new_shape() -> None:
+    one = replace(CALIBRATION, streams=1, new_shape_s=1.0, tokenization_s_per_token=0.0)
+    assert forecast([512] * 20, one) == pytest.approx(1.0 + 10 * one.step_times.step_s(2, 512))
+
+
+@given(JOBS)
+def test_on_one_stream_the_steps_add_up(lengths: list[int]) -> None:
+    one = replace(CALIBRATION, streams=1, new_shape_s=0.0, tokenization_s_per_token=0.0)
+    steps = [one.step_times.step_s(len(b.rows), b.length) for b in batches_by_length(lengths, 1024, 1)]
+    assert forecast(lengths, one) == pytest.approx(sum(steps))
+
+
+@given(JOBS, st.integers(1, 8))
+def test_streams_share_the_steps_and_none_takes_less_than_its_share(lengths: list[int], streams: int) -> None:
+    calibration = replace(CALIBRATION, streams=streams, new_shape_s=0.0, tokenization_s_per_token=0.0)
+    steps = [
+        calibration.step_times.step_s(len(b.rows), b.length)
+        for b in batches_by_length(lengths, 1024, streams)
+    ]
+    seconds = forecast(lengths, calibration)
+    assert max(max(steps), sum(steps) / streams) <= seconds * (1 + 1e-9)
+    # Source: Graham 1969, list scheduling.
+    assert seconds <= (sum(steps) / streams + max(steps)) * (1 + 1e-9)
+
+
+@given(JOBS, st.integers(2, 5))
+def test_windows_run_one_after_the_other(lengths: list[int], times: int) -> None:
+    assert forecast(lengths * times, window=len(lengths)) == pytest.approx(times * forecast(lengths))
+
+
+@given(JOBS, JOBS)
+def test_more_windows_never_take_less_time(lengths: list[int], more: list[int]) -> None:
+    assert forecast(lengths + more, window=len(lengths)) > forecast(lengths)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_more_texts_take_more_time(seed: int) -> None:
+    """Of one kind, that is: a text more can let a few steps merge into fewer, and the policy does it."""
+    seconds = [forecast(ragged(count, seed)) for count in (1, 10, 100, 1000, 4000, 8192, 20_000)]
+    assert seconds == sorted(seconds)
+
+
+@given(JOBS, st.floats(1.01, 50))
+def test_scales_linearly_with_a_sample_of_a_whole_window(lengths: list[int], scale: float) -> None:
+    window = len(lengths)
+    assert forecast(lengths, window=window, scale=scale) == pytest.approx(
+        scale * forecast(lengths, window=window)
+    )
+
+
+@pytest.mark.parametrize("copies", [2, 7, 40])
+def test_a_sample_stands_for_its_repetitions(copies: int) -> None:
+    sample = ragged(500)
+    full = forecast(sample * copies, window=4000)
+    assert forecast(sample, window=4000, scale=copies) == pytest.approx(full, rel=0.02)
+
+
+@pytest.mark.parametrize("count", [3000, 12_000, 40_000])
+def test_a_blown_up_sample_is_near_the_whole_list(count: int) -> None:
+    lengths = ragged(count)
+    sample = random.Random(1).sample(lengths, 2000)
+    scale = sum(lengths) / sum(sample)
+    assert forecast(sample, scale=scale) == pytest.approx(forecast(lengths), rel=0.03)

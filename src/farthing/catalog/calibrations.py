@@ -48,7 +48,7 @@ def load_calibration(
         calibration = None if row is None else Calibration(**row)
     except TypeError:
         return None
-    if calibration is None:
+    if calibration is None or not isinstance(calibration.versions, dict):
         return None
     same = (machine is None or calibration.machine == machine) and (
         versions is None or dict(calibration.versions) == dict(versions)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from sys import float_info
 
 from platformdirs import user_config_path
 
@@ -55,6 +56,6 @@ def load_configuration(path: Path | None = None) -> Configuration:
     price = table.get("local", {}).get("usd_per_hour")
     if price is None:
         return Configuration(None, path)
-    if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price < float("inf"):
+    if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price <= float_info.max:
         raise InputError(f"{path}: [local] usd_per_hour is {price!r}; give USD per hour as a number ≥ 0")
     return Configuration(float(price), path)

@@ -31,7 +31,8 @@ def _facts(receipt: Receipt, output: str | None) -> Table:
     table.add_column(style="bold")
     table.add_column()
     tokens, seconds, flops, usd = receipt.tokens, receipt.seconds, receipt.flops, receipt.usd
-    repeats = f", {format_count(receipt.duplicates)} repeats not computed again" if receipt.duplicates else ""
+    noun = "repeat" if receipt.duplicates == 1 else "repeats"
+    repeats = f", {format_count(receipt.duplicates)} {noun} not computed again" if receipt.duplicates else ""
     cut = f", {format_count(receipt.truncated)} truncated" if receipt.truncated else ""
     table.add_row("texts", f"{format_count(receipt.texts)}{repeats}{cut}")
     waste = tokens.padded / (tokens.useful + tokens.padded) if tokens.useful else 0.0

@@ -188,7 +188,7 @@ def test_a_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     hub_logging = importlib.import_module("huggingface_hub.utils.logging")
     before = hub_logging.get_verbosity()
     monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
-    with pytest.raises(ModelUnavailableError, match=r"org/model.*out of reach.*give a folder") as caught:
+    with pytest.raises(ModelUnavailableError, match=r"org/model.*out of reach.*give its folder") as caught:
         resolve_shape("org/model")
     assert "\n" not in str(caught.value)
     assert hub_logging.get_verbosity() == before

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from farthing.errors import InputError
 from farthing.theory.devices import Calibration, DeviceSpec, ModelCalibration, StepTimes
-from farthing.theory.explanation import Explanation, build_explanation
+from farthing.theory.explaining import build_explanation
+from farthing.theory.explanation import Explanation
 from farthing.theory.families import shape_from_config
 from farthing.theory.pricing import RentalPrice
 from farthing.theory.roofline import calibrated_rates, datasheet_rates

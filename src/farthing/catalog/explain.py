@@ -6,8 +6,6 @@ Knows where a configuration is found (catalog, folder, hub) and which rates and 
 from __future__ import annotations
 
 import datetime
-import json
-import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,9 +14,11 @@ from typing import Any, cast, get_args
 from farthing.catalog.calibrations import load_calibration, load_model_calibration
 from farthing.catalog.load import load_devices, load_models, load_rental_quotes
 from farthing.catalog.lookups import LOCAL, device_price, find_device, find_model
-from farthing.errors import InputError, MissingExtraError, ModelError, ModelUnavailableError
+from farthing.catalog.model_files import hub_config, read_json_object
+from farthing.errors import InputError, ModelError
 from farthing.theory.devices import Calibration, Dtype, ModelCalibration
-from farthing.theory.explanation import Explanation, build_explanation
+from farthing.theory.explaining import build_explanation
+from farthing.theory.explanation import Explanation
 from farthing.theory.families import shape_from_config
 from farthing.theory.pricing import RentalPrice
 from farthing.theory.roofline import Rates, calibrated_rates, datasheet_rates
@@ -27,8 +27,6 @@ from farthing.theory.shapes import ModelShape
 DEFAULT_DEVICE = "h100-sxm"
 DEFAULT_LENGTH = 1024
 DEFAULT_BATCH = 1
-
-_OFFLINE = "check the network and HF_ENDPOINT, or give a folder that holds its config.json"
 
 
 def explain(
@@ -118,7 +116,7 @@ def resolve_shape(model: str) -> tuple[str, ModelShape]:
         raise ModelError(
             f"{model}: no such folder; give a folder with a config.json, a hub id or one of {names}"
         )
-    return model, shape_from_config(_config_of(_from_hub(model)), model)
+    return model, shape_from_config(_config_of(hub_config(model)), model)
 
 
 def _rates(device: str, dtype: Dtype | None, calibration: Calibration | None) -> Rates:
@@ -153,41 +151,4 @@ def _config_of(path: Path) -> Mapping[str, Any]:
         raise ModelError(
             f"{path.parent}: no config.json in this folder; give a folder in Hugging Face layout"
         )
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ModelError(f"{path}: cannot be read as JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise ModelError(f"{path}: holds no JSON object")
-    return config
-
-
-def _from_hub(model: str) -> Path:
-    """Fetch a model's config.json into the hub's own cache."""
-    try:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
-        from huggingface_hub.utils import logging as hub_logging
-    except ImportError as error:
-        raise MissingExtraError("huggingface_hub", "cpu", f"looking up {model} on the hub") from error
-    verbosity = hub_logging.get_verbosity()
-    hub_logging.set_verbosity(logging.ERROR)  # its warnings about retries would stand beside our one line
-    try:
-        return Path(hf_hub_download(model, "config.json"))
-    except HFValidationError as error:
-        raise ModelError(f"{model}: neither a folder nor a hub id such as Qwen/Qwen3-Embedding-8B") from error
-    except RepositoryNotFoundError as error:
-        raise ModelUnavailableError(
-            f"{model}: not on the hub, or private; check the name, or set HF_TOKEN to a token that reads it"
-        ) from error
-    except EntryNotFoundError as error:
-        # Also what the client raises when offline and nothing is cached (LocalEntryNotFoundError).
-        raise ModelUnavailableError(
-            f"{model}: its config.json cannot be had from the hub; {_OFFLINE}"
-        ) from error
-    except Exception as error:  # the hub's client raises its HTTP library's errors as they come
-        raise ModelUnavailableError(
-            f"{model}: not known here, and the hub is out of reach; {_OFFLINE}"
-        ) from error
-    finally:
-        hub_logging.set_verbosity(verbosity)
+    return read_json_object(path)

@@ -6,12 +6,12 @@ Knows the Hugging Face and sentence-transformers layouts. Loads no weights and n
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from farthing.catalog.model_files import read_json, read_json_object
 from farthing.engine.locate import LocatedModel
 from farthing.errors import ModelError, UnsupportedModelError
 from farthing.theory.families import shape_from_config
@@ -81,7 +81,7 @@ def read_checkpoint(located: LocatedModel) -> Checkpoint:
         UnsupportedModelError: an architecture, pooling or module that the engine does not run.
     """
     folder, name = located.folder, located.name
-    config = read_json(folder / "config.json")
+    config = read_json_object(folder / "config.json")
     shape = shape_from_config(config, str(folder / "config.json"))
     for file in ("model.safetensors", "tokenizer.json"):
         if not (folder / file).is_file():
@@ -107,10 +107,12 @@ def _read_modules(folder: Path) -> tuple[Pooling, bool]:
     path = folder / "modules.json"
     if not path.is_file():
         return "mean", False
-    modules = json.loads(_read_text(path))
+    modules = read_json(path)
+    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
+        raise ModelError(f"{path}: holds no list of modules")
     pooling: Pooling | None = None
     normalize = False
-    for module in modules if isinstance(modules, list) else []:
+    for module in modules:
         kind = str(module.get("type", "")).rsplit(".", 1)[-1]
         if kind == "Pooling":
             pooling = _read_pooling(folder / str(module.get("path", "")) / "config.json")
@@ -128,12 +130,12 @@ def _read_modules(folder: Path) -> tuple[Pooling, bool]:
 
 
 def _read_pooling(path: Path) -> Pooling:
-    config = read_json(path)
+    config = read_json_object(path)
     chosen = config.get("pooling_mode")
     if chosen is None:
         named = [key for key, value in config.items() if key.startswith("pooling_mode_") and value is True]
         chosen = named or ["pooling_mode_mean_tokens"]
-    names = [chosen] if isinstance(chosen, str) else list(chosen)
+    names = [str(name) for name in (chosen if isinstance(chosen, list) else [chosen])]
     if len(names) != 1 or names[0] not in _POOLINGS:
         raise UnsupportedModelError(
             f"{path}: pooling {' + '.join(names)} is not supported; the engine runs cls and mean"
@@ -148,9 +150,10 @@ def _max_length(folder: Path, transformer: Mapping[str, Any], shape: ModelShape)
     stated = transformer.get("max_seq_length")
     if stated is None:
         stated = _read_optional(folder / "tokenizer_config.json").get("model_max_length")
-    if stated is None or stated > _UNSET_LENGTH:
+    number = isinstance(stated, int | float) and not isinstance(stated, bool)
+    if stated is None or (number and stated > _UNSET_LENGTH):
         return shape.max_positions
-    if not isinstance(stated, int) or stated <= 0:
+    if not number or not isinstance(stated, int) or stated <= 0:
         raise ModelError(f"{folder}: max_seq_length is {stated!r}; it must be a positive number of tokens")
     return min(stated, shape.max_positions)
 
@@ -158,38 +161,18 @@ def _max_length(folder: Path, transformer: Mapping[str, Any], shape: ModelShape)
 def _read_prompts(folder: Path) -> tuple[dict[str, str], str | None]:
     config = _read_optional(folder / "config_sentence_transformers.json")
     prompts = config.get("prompts") or {}
+    if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
+        raise ModelError(f"{folder}: config_sentence_transformers.json: prompts are no strings by name")
     default = config.get("default_prompt_name")
     if default is not None and default not in prompts:
         raise ModelError(
             f"{folder}: default_prompt_name {default!r} is not among the prompts {sorted(prompts)}"
         )
-    return {str(key): str(value) for key, value in prompts.items()}, default
+    return prompts, default
 
 
 def _read_optional(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file.
-
-    Raises:
-        ModelError: the file is missing, is not JSON, or holds no object.
-    """
-    try:
-        value = json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
-        raise ModelError(f"{path}: not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ModelError(f"{path}: holds no JSON object")
-    return value
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: cannot be read: {error}") from error
+    return read_json_object(path) if path.is_file() else {}
 
 
 def sha256_of(path: Path) -> str:

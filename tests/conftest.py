@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,7 +74,7 @@ def make_bert(tmp_path_factory: pytest.TempPathFactory) -> MakeModel:
         from transformers import BertConfig, BertModel
 
         torch.manual_seed(seed)
-        shape = {
+        shape: dict[str, Any] = {
             "vocab_size": len(VOCABULARY),
             "hidden_size": 36,
             "num_hidden_layers": 3,

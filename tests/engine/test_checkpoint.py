@@ -136,18 +136,16 @@ def test_an_unsupported_module_is_named(folder: Path) -> None:
     assert "'Dense'" in refusal(folder, UnsupportedModelError)
 
 
-@pytest.mark.parametrize("modules", [[], {}, [{"type": "sentence_transformers.models.Transformer"}]])
+@pytest.mark.parametrize("modules", [[], [{"type": "sentence_transformers.models.Transformer"}]])
 def test_a_model_without_pooling_is_refused(folder: Path, modules: object) -> None:
     write(folder / "modules.json", modules)
     assert "Pooling" in refusal(folder, UnsupportedModelError)
 
 
-@pytest.mark.parametrize("modules", ["[", "[1, 2]", '["Transformer"]', "3"])
+@pytest.mark.parametrize("modules", ["[", "[1, 2]", '["Transformer"]', "{}", "3"])
 def test_broken_modules_are_named(folder: Path, modules: str) -> None:
     write(folder / "modules.json", modules)
-    with pytest.raises(ModelError, match=r"modules\.json") as caught:
-        read(folder)
-    assert "\n" not in str(caught.value)
+    assert "modules.json" in refusal(folder)
 
 
 def test_an_unsupported_architecture_is_named(folder: Path) -> None:

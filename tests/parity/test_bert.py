@@ -36,7 +36,8 @@ def random_ids(seed: int = 0, vocabulary: int = 80) -> list[npt.NDArray[np.int32
 
 
 def reference(folder: Path, ids: list[npt.NDArray[np.int32]], pooling: str, normalize: bool) -> Vectors:
-    model = BertModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation="eager").eval()
+    model = BertModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation="eager")
+    model.train(False)
     rows = []
     with torch.no_grad():
         for one in ids:

@@ -91,7 +91,7 @@ def test_streams_share_the_steps_and_none_takes_less_than_its_share(lengths: lis
         for b in batches_by_length(lengths, 1024, streams)
     ]
     seconds = forecast(lengths, calibration)
-    assert max(max(steps), sum(steps) / streams) <= seconds * (1 + 1e-9)
+    assert max(*steps, sum(steps) / streams) <= seconds * (1 + 1e-9)
     # Source: Graham 1969, list scheduling.
     assert seconds <= (sum(steps) / streams + max(steps)) * (1 + 1e-9)
 

@@ -206,8 +206,18 @@ class Embedder:
         return vectors
 
 
-def _checked(texts: Sequence[str]) -> Sequence[str]:
-    for row, text in enumerate(texts):
+def _checked(texts: Sequence[str]) -> list[str]:
+    if isinstance(texts, str):
+        raise InputError("texts is one string; give a list of texts")
+    checked = list(texts)
+    for row, text in enumerate(checked):
         if not isinstance(text, str):
             raise InputError(f"text {row} is {type(text).__name__}, not str; convert it or leave it out")
-    return texts
+        if not text.isascii():
+            try:
+                text.encode("utf-8")
+            except UnicodeEncodeError:
+                raise InputError(
+                    f"text {row} holds half of a surrogate pair, which is no text; fix it or leave it out"
+                ) from None
+    return checked

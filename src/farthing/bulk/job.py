@@ -82,7 +82,7 @@ class Job:
 
     @property
     def _fits_one_window(self) -> bool:
-        return self._scan.texts <= WINDOW_TEXTS and self._scan.characters <= WINDOW_CHARACTERS
+        return self._scan.texts <= WINDOW_TEXTS and self._scan.characters < WINDOW_CHARACTERS
 
     def _predict(self, window: Window) -> None:
         if window.last:

@@ -56,7 +56,8 @@ def measure_gemm_peak(dtype: Dtype = "fp32", seconds: float = 4.0) -> list[GemmR
     command = [sys.executable, "-m", "farthing.engine.gemm_peak", "--dtype", dtype, "--seconds", str(seconds)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise EngineError(f"measuring the matrix peak failed: {done.stderr.strip().splitlines()[-1:]}")
+        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise EngineError(f"measuring the matrix peak in {dtype} ended with status {done.returncode}: {said}")
     return [
         GemmRate(row["library"], tuple(row["shape"]), row["flops_per_s"]) for row in json.loads(done.stdout)
     ]
@@ -125,7 +126,7 @@ def _openvino_product(left: Any, right: Any, dtype: Dtype, streams: int) -> Call
     for request in requests:
         request.set_input_tensor(openvino.Tensor(left, shared_memory=True))
 
-    def run() -> None:
+    def run(_held: Any = left) -> None:  # OpenVINO reads the array but does not keep it alive
         for request in requests:
             request.start_async()
         for request in requests:

@@ -66,6 +66,9 @@ class OpenVinoModel:
                 "CPU_RUNTIME_CACHE_CAPACITY": _SHAPE_CACHE_ENTRIES,
             },
         )
+        # pyopenvino sets itself up for numpy the first time that a tensor's data is asked for. Two threads
+        # that ask first at once deadlock: one waits for the GIL, the other, holding it, for the first.
+        _ = openvino.Tensor(np.zeros(1, np.float32)).data
 
     def stream(self) -> Stream:
         """Return a stream; each belongs to one thread at a time."""

@@ -145,9 +145,9 @@ class Pipeline:
         return not self._stopping.is_set()
 
     def _run_steps(self) -> None:
-        stream = self._model.compiled.stream()
         shape = self._model.checkpoint.shape
         try:
+            stream = self._model.compiled.stream()
             while (step := self._steps.get()) is not None and not self._stopping.is_set():
                 window, batch = step
                 start = time.perf_counter()

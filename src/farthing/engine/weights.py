@@ -50,18 +50,11 @@ def load_transformer(checkpoint: Checkpoint) -> Transformer:
         model = Transformer(shape, checkpoint.pooling, checkpoint.normalize)
     state = {}
     for name, parameter in model.named_parameters():
-        parts = [_take(tensors, source, checkpoint) for source in _sources(name)]
-        fused = torch.cat(parts) if len(parts) > 1 else parts[0]
-        if fused.shape != parameter.shape:
-            raise ModelError(
-                f"{checkpoint.weights}: {' + '.join(_sources(name))} has shape {tuple(fused.shape)}, "
-                f"config.json says {tuple(parameter.shape)}"
-            )
-        if not torch.isfinite(fused).all():
-            raise ModelError(
-                f"{checkpoint.weights}: {' + '.join(_sources(name))} holds values that are not finite"
-            )
-        state[name] = fused.float()
+        sources = _sources(name)
+        # In BERT, the tensors that are fused share the rows evenly.
+        expected = (parameter.shape[0] // len(sources), *parameter.shape[1:])
+        parts = [_take(tensors, source, expected, checkpoint) for source in sources]
+        state[name] = (torch.cat(parts) if len(parts) > 1 else parts[0]).float()
     model.load_state_dict(state, assign=True)
     return model.eval().requires_grad_(False)
 
@@ -98,12 +91,18 @@ def _sources(name: str) -> tuple[str, ...]:
     return tuple(f"encoder.layer.{layer}.{source}.{kind}" for source in _BERT_LAYER[module])
 
 
-def _take(tensors: Mapping[str, Tensor], name: str, checkpoint: Checkpoint) -> Tensor:
+def _take(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...], checkpoint: Checkpoint) -> Tensor:
     # Old checkpoints call LayerNorm's parameters gamma and beta.
     old = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
-    for candidate in (name, old):
-        if candidate in tensors:
-            return tensors[candidate]
-    raise ModelError(
-        f"{checkpoint.weights}: tensor {name} is missing; is this a checkpoint of {checkpoint.shape.family}?"
-    )
+    tensor = tensors.get(name, tensors.get(old))
+    if tensor is None:
+        raise ModelError(
+            f"{checkpoint.weights}: tensor {name} is missing; is this a checkpoint of {checkpoint.shape.family}?"
+        )
+    if tensor.shape != shape:
+        raise ModelError(
+            f"{checkpoint.weights}: {name} has shape {tuple(tensor.shape)}, config.json says {shape}"
+        )
+    if not torch.isfinite(tensor).all():
+        raise ModelError(f"{checkpoint.weights}: {name} holds values that are not finite")
+    return tensor

@@ -26,7 +26,10 @@ def main() -> None:
     ours = ndcg_at_10(SHARED_SCIFACT, embedder.encode)
     print(f"nDCG@10 {ours:.5f}, reference 0.64508")
     texts = scifact(arguments.limit)
-    queries = [json.loads(line)["text"] for line in (SHARED_SCIFACT / "queries.jsonl").open(encoding="utf-8")]
+    queries = [
+        json.loads(line)["text"]
+        for line in (SHARED_SCIFACT / "queries.jsonl").read_text("utf-8").splitlines()
+    ]
     theirs = SentenceTransformer(str(embedder.model.checkpoint.folder), device="cpu")
     both = [*texts, *queries]
     vectors, reference = embedder.encode(both), theirs.encode(both, batch_size=16)

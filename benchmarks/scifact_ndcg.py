@@ -20,8 +20,10 @@ def ndcg_at_10(folder: Path, encode: Callable[[list[str]], Any]) -> float:
         folder: SciFact in BEIR layout.
         encode: texts to vectors of length one.
     """
-    documents = [json.loads(line) for line in (folder / "corpus.jsonl").open(encoding="utf-8")]
-    queries = [json.loads(line) for line in (folder / "queries.jsonl").open(encoding="utf-8")]
+    documents, queries = (
+        [json.loads(line) for line in (folder / name).read_text(encoding="utf-8").splitlines()]
+        for name in ("corpus.jsonl", "queries.jsonl")
+    )
     relevant: dict[str, dict[str, int]] = defaultdict(dict)
     with (folder / "qrels_test.tsv").open(encoding="utf-8") as file:
         for row in csv.reader(file, delimiter="\t"):

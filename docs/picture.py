@@ -23,7 +23,9 @@ def main() -> None:
     """Embed the standard library's docstrings and save the receipt as a picture."""
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder) / "stdlib.jsonl"
-        corpus.write_text("".join(json.dumps(one._asdict()) + "\n" for one in stdlib_docstrings()), encoding="utf-8")
+        corpus.write_text(
+            "".join(json.dumps(one._asdict()) + "\n" for one in stdlib_docstrings()), encoding="utf-8"
+        )
         source = open_source(str(corpus), id_field="id")
         receipt = embed_file(source, str(Path(folder) / "out.parquet"), lambda: Embedder(usd_per_hour=0.08))
     screen = Console(record=True, width=104, file=io.StringIO())

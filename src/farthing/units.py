@@ -75,6 +75,8 @@ def format_usd(usd: float) -> str:
         return f"${usd:,.2f}"
     if abs(usd) >= 1e-3:
         return f"{_significant(usd * 100)} ¢"
+    if abs(usd) < 1e-6:
+        return "< $0.000001"
     return f"${usd:.{_decimals(usd)}f}"
 
 

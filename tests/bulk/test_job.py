@@ -32,6 +32,7 @@ MEASURED = ModelCalibration(
     step_times=StepTimes((8, 32), (32, 256), ((1e-4, 7e-4), (1e-4, 8e-4))),
     new_shape_s=1e-5,
     tokenization_s_per_token=1e-6,
+    job_overhead_s=0.0,
     measured_at="2026-11-21T00:00:00+00:00",
 )
 

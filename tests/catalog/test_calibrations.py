@@ -35,6 +35,7 @@ MODEL = ModelCalibration(
     step_times=StepTimes((8, 64), (128, 512), ((0.001, 0.003), (0.0012, 0.0041))),
     new_shape_s=2e-4,
     tokenization_s_per_token=1e-6,
+    job_overhead_s=0.0,
     measured_at="2026-11-21T00:00:01+00:00",
 )
 REVISION = "sha256:53aa51172d142c89"

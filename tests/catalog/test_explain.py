@@ -39,6 +39,7 @@ MODEL_CALIBRATION = ModelCalibration(
     step_times=StepTimes((16, 128), (128, 2048), ((0.02, 0.3), (0.03, 0.4))),
     new_shape_s=0.002,
     tokenization_s_per_token=1e-6,
+    job_overhead_s=0.0,
     measured_at="2026-11-21T00:00:00Z",
 )
 

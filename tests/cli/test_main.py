@@ -219,7 +219,7 @@ def test_bad_model_folders(farthing: Farthing, here: Path, tiny_bert: Path) -> N
     refused(foreign, "unsupported architecture", "mamba9")
     refused(pooled, "pooling max is not supported", "mean")
     refused(bare, "model.safetensors is missing")
-    refused(torn, "config.json", "not JSON")
+    refused(torn, "config.json", "JSON")
     refused("./nowhere", "./nowhere", "no such folder")
     refused("in.txt", "in.txt", "is a file")
     assert_one_line(farthing("explain", "empty"), 2, "empty", "no config.json")

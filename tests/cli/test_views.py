@@ -21,6 +21,7 @@ from farthing.metering.receipt import (
 )
 
 RECEIPT = Receipt(
+    warnings=("a warning",),
     model="sentence-transformers/all-MiniLM-L6-v2",
     revision="sha256:53aa51172d142c89",
     device="AMD EPYC, 2 cores, avx2 avx512f avx_vnni avx512_vnni avx512_bf16",
@@ -105,7 +106,7 @@ def test_a_receipt_keeps_its_figures(width: int) -> None:
         "2 streams 1024×1536×384",
         "out.parquet",
         "$0.0000468",
-        "$0.000000000145",
+        "< $0.000001",
         "2026-11-09",
         "2 ¢",
         "2026-05-01",

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -207,3 +208,12 @@ def test_the_graph_keeps_full_precision(checkpoint: Checkpoint) -> None:
     assert (
         size >= sum(t.numel() for t in load_file(checkpoint.weights).values()) * torch.float32.itemsize * 0.9
     )
+
+
+def test_a_damaged_graph_is_made_again(make_bert: Callable[..., Path]) -> None:
+    checkpoint = read_checkpoint(locate_model(str(make_bert(seed=11))))
+    weights = cached_graph(checkpoint).with_suffix(".bin")
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:100])
+    OpenVinoModel(checkpoint)
+    assert weights.read_bytes() == whole

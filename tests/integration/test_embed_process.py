@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 EXECUTABLE = str(Path(sys.executable).with_name("farthing"))
-WORDS = "price token second device vector model batch text query cost memory kernel length layer".split()
+WORDS = ("price", "token", "second", "device", "vector", "model", "batch", "text", "query", "cost")
 
 
 def sentences(count: int, words: int = 12) -> list[str]:
@@ -90,19 +91,19 @@ def test_bad_standard_input(tmp_path: Path, tiny_bert: Path) -> None:
 
 
 @pytest.mark.parametrize("older", [None, b"older"])
-def test_ctrl_c_while_embedding(tmp_path: Path, minilm: Path, older: bytes | None) -> None:
-    write_lines(tmp_path / "in.txt", sentences(60_000))
+def test_ctrl_c_while_embedding(tmp_path: Path, tiny_bert: Path, older: bytes | None) -> None:
+    write_lines(tmp_path / "in.txt", sentences(200_000, words=3))
     if older is not None:
         (tmp_path / "out.parquet").write_bytes(older)
     before = names(tmp_path)
     # The calibration of this model is kept from here on, so that what is interrupted below is the job.
     write_lines(tmp_path / "warm.txt", ["warm up"])
-    assert run("embed", "warm.txt", "-o", "warm.parquet", cwd=tmp_path).returncode == 0
+    assert run("embed", "warm.txt", "-o", "warm.parquet", "-m", tiny_bert, cwd=tmp_path).returncode == 0
     for name in ("warm.txt", "warm.parquet"):
         (tmp_path / name).unlink()
 
     process = subprocess.Popen(
-        [EXECUTABLE, "embed", "in.txt", "-o", "out.parquet"],
+        [EXECUTABLE, "embed", "in.txt", "-o", "out.parquet", "-m", str(tiny_bert)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=tmp_path,
@@ -122,7 +123,7 @@ def test_ctrl_c_while_embedding(tmp_path: Path, minilm: Path, older: bytes | Non
     assert process.returncode == 130, err
     assert time.monotonic() - asked < 10
     assert out == b""
-    assert err == b"farthing: interrupted; nothing was written under the output's name\n"
+    assert err == b"farthing: interrupted; no output was left half-written\n"
     assert names(tmp_path) == before
     if older is not None:
         assert (tmp_path / "out.parquet").read_bytes() == older
@@ -166,7 +167,7 @@ def test_a_terminal_shows_progress(tmp_path: Path, minilm: Path) -> None:
     write_lines(tmp_path / "in.txt", sentences(2_000))
     primary, secondary = pty.openpty()
     process = subprocess.Popen(
-        [EXECUTABLE, "embed", "in.txt", "-o", "out.parquet", "--usd-per-hour", "1"],
+        [EXECUTABLE, "embed", "in.txt", "-o", "out.parquet", "--usd-per-hour", "100"],
         stdout=subprocess.DEVNULL,
         stderr=secondary,
         cwd=tmp_path,
@@ -174,17 +175,21 @@ def test_a_terminal_shows_progress(tmp_path: Path, minilm: Path) -> None:
     )
     os.close(secondary)
     seen = b""
-    while True:
-        try:
-            part = os.read(primary, 65536)
-        except OSError:  # how Linux says that the other side has closed
-            break
-        if not part:
-            break
-        seen += part
-    os.close(primary)
-    assert process.wait(timeout=60) == 0
+    try:
+        while select.select([primary], [], [], 60)[0] and (part := _read(primary)):
+            seen += part
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+        os.close(primary)
     bar = seen.partition(b"Receipt")[0].decode()
     for part_shown in ("embedding", "tokens/s", "left", "¢"):
         assert part_shown in bar, part_shown
     assert "Receipt" in seen.decode()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # how Linux says that the other side has closed
+        return b""

@@ -25,6 +25,7 @@ CALIBRATION = ModelCalibration(
     ),
     new_shape_s=2e-4,
     tokenization_s_per_token=1e-6,
+    job_overhead_s=0.0,
     measured_at="2026-11-21T00:00:00+00:00",
 )
 JOBS = st.lists(st.integers(1, 512), min_size=1, max_size=100)
@@ -44,6 +45,14 @@ def forecast(
 def ragged(count: int, seed: int = 0) -> list[int]:
     generator = random.Random(seed)
     return [min(512, max(3, round(generator.lognormvariate(4, 1)))) for _ in range(count)]
+
+
+def test_every_job_has_its_overhead() -> None:
+    def forecast(overhead_s: float) -> float:
+        calibration = replace(CALIBRATION, job_overhead_s=overhead_s)
+        return forecast_job_s([10], calibration, max_batch_tokens=1024, window_texts=8192)
+
+    assert forecast(0.5) == pytest.approx(forecast(0.0) + 0.5)
 
 
 def test_nothing_takes_no_time() -> None:

@@ -45,6 +45,7 @@ def calibration(times: StepTimes, new_shape_s: float) -> ModelCalibration:
         step_times=times,
         new_shape_s=new_shape_s,
         tokenization_s_per_token=1e-6,
+        job_overhead_s=0.0,
         measured_at="2026-11-21T00:00:00+00:00",
     )
 

@@ -59,6 +59,7 @@ MEASURED = ModelCalibration(
     step_times=StepTimes((16, 128), (128, 2048), ((0.02, 0.3), (0.03, 0.4))),
     new_shape_s=0.002,
     tokenization_s_per_token=1e-6,
+    job_overhead_s=0.0,
     measured_at="2026-11-21T00:00:00Z",
 )
 PRICE = RentalPrice(value=2.0, min=1.0, max=3.0, as_of="2026-11-09", quotes=3, stale=False, sources=("a",))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -93,28 +92,6 @@ class Embedder:
         """Most tokens of a text; longer ones are truncated."""
         return self.model.tokenizer.max_length
 
-    @overload
-    def encode(
-        self,
-        sentences: str,
-        prompt_name: str | None = ...,
-        prompt: str | None = ...,
-        *,
-        normalize_embeddings: bool = ...,
-        truncate_dim: int | None = ...,
-    ) -> Vectors: ...
-
-    @overload
-    def encode(
-        self,
-        sentences: Sequence[str],
-        prompt_name: str | None = ...,
-        prompt: str | None = ...,
-        *,
-        normalize_embeddings: bool = ...,
-        truncate_dim: int | None = ...,
-    ) -> Vectors: ...
-
     def encode(
         self,
         sentences: str | Sequence[str],
@@ -142,6 +119,8 @@ class Embedder:
         """
         texts = _checked([sentences] if isinstance(sentences, str) else sentences)
         prefix = self.prefix(prompt_name, prompt)
+        if truncate_dim is not None and not 0 < truncate_dim <= self.dimension:
+            raise InputError(f"truncate_dim {truncate_dim}: must be 1 to {self.dimension}")
         pipeline = Pipeline(self.model, DEFAULT_STEP_TOKENS)
         parts = [part.vectors for part in pipeline.run(prefix + text for text in texts)]
         vectors = self._finish(parts, normalize_embeddings, truncate_dim)
@@ -194,8 +173,6 @@ class Embedder:
     def _finish(self, parts: list[Vectors], normalize: bool, truncate_dim: int | None) -> Vectors:
         vectors = np.concatenate(parts) if parts else np.empty((0, self.dimension), np.float32)
         if truncate_dim is not None:
-            if not 0 < truncate_dim <= self.dimension:
-                raise InputError(f"truncate_dim {truncate_dim}: must be 1 to {self.dimension}")
             vectors = np.ascontiguousarray(vectors[:, :truncate_dim])
             normalize = normalize or self.model.checkpoint.normalize
         elif self.model.checkpoint.normalize:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from farthing.bulk.scan import Scan
+from farthing.catalog.calibrations import discard_calibration
 from farthing.engine.model import EmbeddingModel
 from farthing.engine.pipeline import EmbeddedTexts, Pipeline
 from farthing.engine.windows import WINDOW_CHARACTERS, WINDOW_TEXTS, Window
@@ -111,7 +112,7 @@ class Job:
         """
         totals = self._pipeline.totals
         prediction = self.prediction
-        return make_receipt(
+        receipt = make_receipt(
             model=self._model.checkpoint.name,
             revision=self._model.checkpoint.revision,
             device=self._machine.machine,
@@ -141,3 +142,6 @@ class Job:
                 today=datetime.now(UTC).date(),
             ),
         )
+        if receipt.beats_the_peak:
+            discard_calibration(self._machine.dtype)
+        return receipt

@@ -56,6 +56,11 @@ def load_calibration(
     return calibration if same else None
 
 
+def discard_calibration(dtype: Dtype, folder: Path | None = None) -> None:
+    """Forget a machine's calibration, and with it those of its models; the next run measures anew."""
+    _machine_path(dtype, folder).unlink(missing_ok=True)
+
+
 def save_model_calibration(
     calibration: ModelCalibration, machine: Calibration, revision: str, folder: Path | None = None
 ) -> Path:

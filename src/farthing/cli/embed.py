@@ -52,9 +52,12 @@ def embed(
     from farthing.cli.output import console, print_json
     from farthing.cli.progress import JobProgress
     from farthing.cli.receipt_view import render_receipt
+    from farthing.errors import InputError
 
     price = load_configuration().usd_per_hour if usd_per_hour is None else usd_per_hour
     kind = options.dtype_of(dtype)
+    if length is not None and length <= 0:
+        raise InputError(f"length {length} is not positive; give a number of tokens, or leave it out")
     texts = open_source(source, text_field=text_field, id_field=id_field, limit=limit)
     screen = console()
     with JobProgress(screen, usd_per_hour=price) as progress:

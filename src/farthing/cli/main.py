@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
@@ -17,6 +19,13 @@ from farthing.cli import calibrate, demo, doctor, embed, explain, fetch_model, s
 from farthing.errors import FarthingError, missing_extra
 
 INTERRUPTED = 130
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"farthing {version('farthing')}\n")
+        raise typer.Exit
+
 
 app = typer.Typer(
     name="farthing",
@@ -27,6 +36,17 @@ app = typer.Typer(
     epilog="`--debug` anywhere on the line adds the traceback to an error. "
     "Exit codes: 0 done, 2 bad input or usage, 1 anything else, 130 interrupted.",
 )
+
+
+@app.callback()
+def _global_options(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Hold the options that come before a command."""
+
+
 app.command("embed")(embed.embed)
 app.command("search")(search.search)
 app.command("explain")(explain.explain)
@@ -71,7 +91,7 @@ def main(arguments: list[str]) -> int:
         _report(str(error), error, debug)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort) as error:
-        _report("interrupted; nothing was written under the output's name", error, debug)
+        _report("interrupted; no output was left half-written", error, debug)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away, as `head` does; there is no one to tell.

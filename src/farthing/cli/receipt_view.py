@@ -24,6 +24,8 @@ def render_receipt(receipt: Receipt, console: Console, output: str | None = None
     console.print(
         Panel(Group(_facts(receipt, output), Text(), _elsewhere(receipt)), title=title, expand=False)
     )
+    for warning in receipt.warnings:
+        console.print(Text(f"warning: {warning}", style="yellow"))
 
 
 def _facts(receipt: Receipt, output: str | None) -> Table:

@@ -26,6 +26,7 @@ from farthing.engine.gemm_peak import measure_gemm_peak
 from farthing.engine.machine import available_cores, library_versions, this_machine
 from farthing.engine.model import EmbeddingModel
 from farthing.engine.openvino_model import Stream
+from farthing.engine.pipeline import Pipeline
 from farthing.engine.tokenization import Ids
 from farthing.theory.devices import Calibration, Dtype, ModelCalibration, StepTimes
 
@@ -84,6 +85,7 @@ def calibrate_model(
         step_times=times,
         new_shape_s=new_shape_s,
         tokenization_s_per_token=_tokenization_s_per_token(model),
+        job_overhead_s=_job_overhead_s(model, times),
         measured_at=_now(),
     )
     save_model_calibration(calibration, machine, model.checkpoint.revision)
@@ -152,6 +154,18 @@ def _tokenization_s_per_token(model: EmbeddingModel) -> float:
         tokens = sum(model.tokenizer.encode(texts).lengths)
         best = min(best, (time.process_time() - start) / tokens)
     return best
+
+
+def _job_overhead_s(model: EmbeddingModel, times: StepTimes) -> float:
+    """Return what a job of one short text takes beside its step; median of seven."""
+    word = (model.tokenizer.words() or ["text"])[0]
+    length = model.tokenizer.encode([word]).lengths[0]
+    walls = []
+    for _ in range(7):
+        start = time.perf_counter()
+        list(Pipeline(model, _STEP_TOKENS[-1]).run([word]))
+        walls.append(time.perf_counter() - start)
+    return max(0.0, statistics.median(walls) - times.step_s(1, length))
 
 
 def _copy_bandwidth() -> float:

@@ -56,7 +56,7 @@ class OpenVinoModel:
         self.dtype = dtype
         self.dimension = checkpoint.dimension
         self._compiled: Any = core.compile_model(
-            core.read_model(cached_graph(checkpoint)),
+            _read_graph(core, checkpoint),
             "CPU",
             {
                 # Never the default: on processors with bf16 units it is bf16.
@@ -100,6 +100,15 @@ class Stream:
         if not np.isfinite(vectors).all():
             raise EngineError("a vector came out of the model not finite; the weights or the dtype overflow")
         return vectors
+
+
+def _read_graph(core: Any, checkpoint: Checkpoint) -> Any:
+    path = cached_graph(checkpoint)
+    try:
+        return core.read_model(path)
+    except RuntimeError:  # damaged on disk: what can be made again is made again
+        shutil.rmtree(path.parent, ignore_errors=True)
+        return core.read_model(cached_graph(checkpoint))
 
 
 def cached_graph(checkpoint: Checkpoint) -> Path:

@@ -12,6 +12,11 @@ from typing import Any, Literal
 from farthing.theory.work import Work
 from farthing.units import SECONDS_PER_HOUR, TOKENS_PER_MILLION
 
+_BUSY_CALIBRATION = (
+    "faster than the measured peak, so the calibration was made on a busy machine: MFU and prediction are wrong; "
+    "it was discarded, and the next run measures anew"
+)
+
 PredictionBasis = Literal["all", "sample of the lengths"]
 
 
@@ -102,6 +107,7 @@ class Receipt:
         prediction_basis: whether every length was known, or a random sample of them.
         usd: what it cost here.
         elsewhere: what the same tokens would cost elsewhere.
+        warnings: why a figure above should not be trusted, if one should not.
     """
 
     model: str
@@ -126,10 +132,20 @@ class Receipt:
     prediction_basis: PredictionBasis | None
     usd: Cost
     elsewhere: tuple[Elsewhere, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def beats_the_peak(self) -> bool:
+        """Whether the device ran faster than its measured peak, so that the peak must have been wrong."""
+        return self.mfu_device > 1
 
     def as_dict(self) -> dict[str, Any]:
         """Return the receipt as plain JSON types, with the documented keys."""
-        return asdict(self)
+        return {
+            **asdict(self),
+            "elsewhere": [asdict(row) for row in self.elsewhere],
+            "warnings": list(self.warnings),
+        }
 
 
 def make_receipt(
@@ -190,6 +206,7 @@ def make_receipt(
             else usd_per_hour * seconds.device / SECONDS_PER_HOUR / input_tokens * TOKENS_PER_MILLION,
         ),
         elsewhere=tuple(elsewhere),
+        warnings=(_BUSY_CALIBRATION,) if work.useful_flops > peak_flops_per_s * seconds.device > 0 else (),
     )
 
 

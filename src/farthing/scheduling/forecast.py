@@ -44,10 +44,11 @@ def forecast_job_s(
         # A sample is blown up to one window, since full windows group better than small ones do.
         shown = list(islice(cycle(lengths), min(round(len(lengths) * scale), window_texts)))
         scale *= sum(lengths) / sum(shown)
-    return scale * sum(
+    windows = sum(
         _window_s(shown[start : start + window_texts], calibration, max_batch_tokens)
         for start in range(0, len(shown), window_texts)
     )
+    return calibration.job_overhead_s + scale * windows
 
 
 def _window_s(lengths: Sequence[int], calibration: ModelCalibration, max_batch_tokens: int) -> float:

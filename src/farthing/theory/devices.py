@@ -101,6 +101,7 @@ class ModelCalibration:
         step_times: seconds of a step while all streams are busy.
         new_shape_s: extra seconds the first time that a (batch, length) is seen.
         tokenization_s_per_token: processor seconds per token for tokenizing.
+        job_overhead_s: seconds that a job takes beside its steps, however small it is.
         measured_at: ISO 8601 time of the measurement.
     """
 
@@ -110,6 +111,7 @@ class ModelCalibration:
     step_times: StepTimes
     new_shape_s: float
     tokenization_s_per_token: float
+    job_overhead_s: float
     measured_at: str
 
     def best_step_tokens(self, tolerance: float = 0.02) -> int:

@@ -7,11 +7,13 @@ INSTALLED := $(VENV)/.installed
 .PHONY: install demo test check format bench clean
 
 install: $(INSTALLED)
+	$(BIN)/farthing fetch-model
 
 $(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than 3.11: make PYTHON=/path/to/a/newer/python"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	$(BIN)/farthing fetch-model
 	touch $@
 
 demo: install

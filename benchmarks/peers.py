@@ -33,9 +33,9 @@ from results_file import save
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 PEERS = ROOT / ".venv-peers"
-BATCHES = (8, 16, 32, 64)
+BATCHES = (8, 16, 32, 64, 128)
 REFERENCE = "st-torch"
-PAIRS = {"st-torch": "farthing", "st-openvino-fp32": "farthing", "st-openvino-default": "farthing"}
+PEER_ENGINES = ("st-torch", "st-openvino-fp32", "st-openvino-default")
 
 
 def peers_python() -> str:
@@ -88,10 +88,11 @@ def main() -> None:
     arguments = parser.parse_args()
     checkpoint = read_checkpoint(locate_model(None))
     tokenizer = TextTokenizer(checkpoint)
-    engines = ["farthing", "st-torch", "st-openvino-fp32", "st-openvino-default"]
-    if "avx512_bf16" in this_machine().isa or "amx_bf16" in this_machine().isa:
-        engines.insert(1, "farthing-bf16")
-        PAIRS["st-openvino-default"] = "farthing-bf16"
+    has_bf16 = not {"avx512_bf16", "amx_bf16"}.isdisjoint(this_machine().isa)
+    engines = ["farthing", *(["farthing-bf16"] if has_bf16 else []), *PEER_ENGINES]
+    # Like with like: a peer is set beside our engine of the same precision.
+    ours_of = dict.fromkeys(PEER_ENGINES, "farthing")
+    ours_of["st-openvino-default"] = "farthing-bf16" if has_bf16 else "farthing"
     corpora = {
         "docstrings": docstrings()[: arguments.docstrings],
         "scifact": scifact(arguments.scifact_texts),
@@ -103,15 +104,14 @@ def main() -> None:
             paths[corpus].write_text(json.dumps(texts), encoding="utf-8")
             lengths = tokenizer.encode(texts).lengths
             facts[corpus] = (len(texts), sum(lengths), forward_flops(checkpoint.shape, lengths).total)
-        sample = Path(scratch) / "sample.json"
-        sample.write_text(
-            json.dumps(corpora["docstrings"][::20] + corpora["scifact"][::20]), encoding="utf-8"
-        )
+        samples = {corpus: Path(scratch) / f"{corpus}-sample.json" for corpus in corpora}
+        for corpus, texts in corpora.items():
+            samples[corpus].write_text(json.dumps(texts[::16]), encoding="utf-8")
         workers = [Engine(name, str(checkpoint.folder), scratch) for name in engines]
         for worker in workers:
-            worker.run(sample, 16)  # loaded and warm before anything is timed
+            worker.run(samples["docstrings"], 16)  # loaded and warm before anything is timed
         before = measure_gemm_peak("fp32")[0]
-        best = {worker.name: _best_batch(worker, sample) for worker in workers}
+        best = {c: {w.name: _best_batch(w, samples[c]) for w in workers} for c in corpora}
         seconds: dict[str, dict[str, list[float]]] = {c: {e: [] for e in engines} for c in corpora}
         cosines: dict[str, dict[str, float]] = {c: {} for c in corpora}
         for round_ in range(arguments.rounds):
@@ -119,7 +119,7 @@ def main() -> None:
                 vectors = {}
                 # Turn the order each round, so that no engine always follows the same one.
                 for worker in workers[round_ % len(workers) :] + workers[: round_ % len(workers)]:
-                    took, vectors[worker.name] = worker.run(paths[corpus], best[worker.name])
+                    took, vectors[worker.name] = worker.run(paths[corpus], best[corpus][worker.name])
                     seconds[corpus][worker.name].append(took)
                     print(
                         f"round {round_} {corpus} {worker.name}: {facts[corpus][1] / took:,.0f} tokens/s",
@@ -144,7 +144,7 @@ def main() -> None:
         medians = {name: statistics.median(times) for name, times in seconds[corpus].items()}
         rows = {}
         for name in engines:
-            ours = PAIRS.get(name)
+            ours = ours_of.get(name)
             rows[name] = {
                 "seconds": seconds[corpus][name],
                 "tokens_per_s": tokens / medians[name],
@@ -155,7 +155,7 @@ def main() -> None:
             }
             speedup = f"{medians[name] / medians[ours]:.2f}× ({ours})" if ours else ""
             print(
-                f"| {corpus} | {name} | {best[name] if 'st-' in name else 'own'} | {tokens / medians[name]:,.0f} "
+                f"| {corpus} | {name} | {best[corpus][name] or 'own'} | {tokens / medians[name]:,.0f} "
                 f"| {flops / medians[name] / peak:.3f} | {speedup} | {cosines[corpus][name]:.6f} |"
             )
         figures["corpora"][corpus] = {"texts": count, "tokens": tokens, "flops": flops, "engines": rows}

@@ -27,7 +27,7 @@ def main() -> None:
             "".join(json.dumps(one._asdict()) + "\n" for one in stdlib_docstrings()), encoding="utf-8"
         )
         source = open_source(str(corpus), id_field="id")
-        receipt = embed_file(source, str(Path(folder) / "out.parquet"), lambda: Embedder(usd_per_hour=0.08))
+        receipt = embed_file(source, str(Path(folder) / "out.parquet"), Embedder(usd_per_hour=0.08))
     screen = Console(record=True, width=104, file=io.StringIO())
     render_receipt(receipt, screen)
     picture = Path(__file__).with_name("receipt.svg")

@@ -83,7 +83,7 @@ def test_a_job_of_one_window_is_predicted_from_all_its_lengths(
     assert prediction.seconds == forecast_job_s(
         lengths, MEASURED, max_batch_tokens=MEASURED.best_step_tokens(), window_texts=8192
     )
-    receipt = job.receipt()
+    receipt = job.settle()
     assert (receipt.predicted_seconds, receipt.prediction_basis) == (prediction.seconds, "all")
 
 
@@ -100,7 +100,7 @@ def test_a_longer_job_is_predicted_from_a_sample_of_its_lengths(
     assert prediction.basis == "sample of the lengths"
     tokens = sum(model.tokenizer.encode(texts).lengths)
     assert prediction.tokens == pytest.approx(tokens, rel=0.25 if sample == 40 else 1e-9)
-    assert job.receipt().prediction_basis == "sample of the lengths"
+    assert job.settle().prediction_basis == "sample of the lengths"
 
 
 @pytest.mark.parametrize("window", [10, 8192])
@@ -156,11 +156,11 @@ def test_vectors_and_receipt(
     job = make(model, texts, events)
     vectors = np.concatenate([part.vectors for part in job.run(iter(texts))])
     np.testing.assert_array_equal(vectors[:40], vectors[40:])
-    receipt = job.receipt(startup_s=2.0, writing_s=3.0, trailing_s=5.0)
+    receipt = job.settle(startup_s=2.0, writing_s=3.0, trailing_s=5.0)
     assert (receipt.texts, receipt.duplicates) == (80, 40)
     assert receipt.tokens.useful * 2 == receipt.tokens.input
     assert (receipt.seconds.startup, receipt.seconds.writing) == (2.0, 3.0)
     # Closing the output belongs to the wall seconds, and so to the price.
-    assert receipt.seconds.wall == pytest.approx(5.0 + job.receipt().seconds.wall)
+    assert receipt.seconds.wall == pytest.approx(5.0 + job.settle().seconds.wall)
     assert receipt.usd.total == pytest.approx(receipt.seconds.wall / 3600)
-    assert receipt.seconds.device < job.receipt().seconds.wall
+    assert receipt.seconds.device < job.settle().seconds.wall

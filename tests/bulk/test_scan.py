@@ -96,3 +96,12 @@ def test_nothing_to_scan(tmp_path: Path) -> None:
     path.touch()
     with pytest.raises(InputError, match=r"c\.txt: holds no texts"):
         scan(open_source(str(path)))
+
+
+def test_what_is_past_the_limit_is_no_work() -> None:
+    """Twenty thousand short texts and one endless one: its length must not scale the rest."""
+    texts = [f"short text {n}" for n in range(20_000)] + ["x" * 10_000_000]
+    result = scan(records(texts), cap=100)
+    estimate = result.scale * sum(min(len(text), 100) for text in result.sample)
+    assert estimate == pytest.approx(sum(min(len(text), 100) for text in texts), rel=1e-9)
+    assert result.scale == pytest.approx(10, rel=0.1)

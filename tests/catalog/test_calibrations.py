@@ -12,6 +12,7 @@ import pytest
 
 from farthing.catalog.calibrations import (
     calibrations_folder,
+    discard_calibration,
     load_calibration,
     load_model_calibration,
     save_calibration,
@@ -91,11 +92,26 @@ def test_a_model_measured_beside_another_machine_is_none(tmp_path: Path) -> None
     assert load_model("another model", folder=tmp_path) is None
 
 
-def test_a_remeasured_machine_keeps_its_models(tmp_path: Path) -> None:
-    """A later peak of the same machine and libraries does not outdate the step times."""
+def test_a_remeasured_machine_forgets_its_models(tmp_path: Path) -> None:
+    """What was measured beside a calibration that was discarded is as wrong as that one."""
     save_model_calibration(MODEL, MACHINE, REVISION, tmp_path)
     later = replace(MACHINE, measured_at="2026-12-01T00:00:00+00:00", peak_flops_per_s=1.6e11)
-    assert load_model(folder=tmp_path, machine=later) == MODEL
+    assert load_model(folder=tmp_path, machine=MACHINE) == MODEL
+    assert load_model(folder=tmp_path, machine=later) is None
+
+
+def test_discarded_and_gone(tmp_path: Path) -> None:
+    save_calibration(MACHINE, tmp_path)
+    discard_calibration(MACHINE.dtype, tmp_path)
+    assert load_calibration(MACHINE.dtype, folder=tmp_path) is None
+    discard_calibration(MACHINE.dtype, tmp_path)
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    save_calibration(MACHINE, tmp_path / "file" / "folder")
+    assert load_calibration(MACHINE.dtype, folder=tmp_path / "file" / "folder") is None
+    discard_calibration(MACHINE.dtype, tmp_path / "file" / "folder")
 
 
 def test_names_that_look_alike_on_disk_are_two_models(tmp_path: Path) -> None:

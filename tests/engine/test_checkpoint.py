@@ -237,3 +237,24 @@ def test_prompts(folder: Path) -> None:
 def test_prompts_that_do_not_fit_are_refused(folder: Path, config: object, named: str) -> None:
     write(folder / "config_sentence_transformers.json", config)
     assert named in refusal(folder)
+
+
+def test_a_family_that_only_the_theory_knows(tiny_bert: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "qwen"
+    shutil.copytree(tiny_bert, folder)
+    config = {
+        "model_type": "qwen3",
+        "vocab_size": 100,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "intermediate_size": 64,
+        "max_position_embeddings": 64,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UnsupportedModelError, match=r"'qwen3'.*bert.*farthing explain"):
+        read_checkpoint(locate_model(str(folder)))

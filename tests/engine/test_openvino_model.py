@@ -20,7 +20,7 @@ from farthing.engine import openvino_model
 from farthing.engine.checkpoint import Checkpoint, read_checkpoint
 from farthing.engine.locate import locate_model
 from farthing.engine.openvino_model import OpenVinoModel, cached_graph
-from farthing.errors import EngineError, InputError, UnsupportedModelError
+from farthing.errors import EngineError, InputError
 
 VECTOR = """
 import sys
@@ -151,12 +151,6 @@ def test_fp32_runs_in_fp32(checkpoint: Checkpoint) -> None:
     assert str(compiled.get_property("INFERENCE_PRECISION_HINT")) == "<Type: 'float32'>"
     assert compiled.get_property("NUM_STREAMS") == 2
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 2
-
-
-def test_an_unsupported_family(checkpoint: Checkpoint, own_cache: Path) -> None:
-    with pytest.raises(UnsupportedModelError, match="qwen3"):
-        OpenVinoModel(replace(checkpoint, shape=replace(checkpoint.shape, family="qwen3")))
-    assert list(own_cache.glob("*")) == []
 
 
 def test_a_vector_that_is_not_finite_is_an_error(tiny_bert: Path, own_cache: Path, tmp_path: Path) -> None:

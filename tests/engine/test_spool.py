@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farthing.engine.spool import VectorSpool
+from farthing.errors import EngineError
 
 
 def vectors(first: int, count: int, dimension: int = 3) -> npt.NDArray[np.float32]:
@@ -55,3 +58,38 @@ def test_disk_is_bounded_by_the_capacity_and_given_back(
         assert list(tmp_path.iterdir()) == []
         file = spool._file
     assert file.closed
+
+
+def test_short_writes_are_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.pwrite
+    monkeypatch.setattr("os.pwrite", lambda file, data, offset: real(file, data[:7], offset))
+    with VectorSpool(3, 4) as spool:
+        spool.append(2, vectors(2, 4))
+        for serial in range(2, 6):
+            np.testing.assert_array_equal(spool.read(serial), vectors(serial, 1)[0])
+
+
+def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with VectorSpool(3, 4) as spool:
+        monkeypatch.setattr("os.pwrite", full)
+        with pytest.raises(EngineError, match=r"temporary folder is full.*No space left.*TMPDIR") as caught:
+            spool.append(0, vectors(0, 1))
+    assert "\n" not in str(caught.value)
+
+
+def test_no_temporary_folder_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    with pytest.raises(EngineError, match=r"missing: .*TMPDIR"):
+        VectorSpool(3, 4)
+
+
+def test_a_file_that_was_cut_is_no_vector() -> None:
+    with VectorSpool(3, 4) as spool:
+        spool.append(0, vectors(0, 2))
+        os.truncate(spool._file.fileno(), 20)
+        np.testing.assert_array_equal(spool.read(0), vectors(0, 1)[0])
+        with pytest.raises(EngineError, match="8 of 12 bytes of vector 1"):
+            spool.read(1)

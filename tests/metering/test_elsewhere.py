@@ -73,7 +73,7 @@ def test_longer_texts_cost_a_gpu_more_per_token_and_a_provider_no_more() -> None
 def test_a_price_that_is_old_says_so() -> None:
     later = TODAY + datetime.timedelta(days=1000)
     rows = prices_elsewhere(SHAPE, "m", input_tokens=1000, texts=10, today=later)
-    assert all("price is old" in row.note for row in rows if row.device is not None)
+    assert all("which is old" in row.source for row in rows if row.device is not None)
 
 
 def test_a_gpu_without_a_quote_yet_is_left_out() -> None:

@@ -177,6 +177,6 @@ def test_a_job_of_nothing_divides_by_nothing() -> None:
 
 def test_a_device_faster_than_its_peak_is_not_believed() -> None:
     honest, broken = receipt(peak_flops_per_s=1e12), receipt(peak_flops_per_s=1.0)
-    assert (honest.beats_the_peak, honest.warnings) == (False, ())
-    assert broken.beats_the_peak
+    assert honest.warnings == ()
+    assert broken.mfu_device > 1
     assert len(broken.warnings) == 1

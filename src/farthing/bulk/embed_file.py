@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class Watch:
 def embed_file(
     source: Source,
     output: str,
-    load: Callable[[], Embedder],
+    embedder: Embedder,
     *,
     prompt_name: str | None = None,
     watch: Watch | None = None,
@@ -50,7 +51,7 @@ def embed_file(
     Args:
         source: the input.
         output: path of the Parquet file.
-        load: returns the embedder; called after the input was found good.
+        embedder: the loaded model.
         prompt_name: the model's prompt to put before each text.
         watch: who is told what.
 
@@ -61,8 +62,7 @@ def embed_file(
     watch = watch or Watch()
     started = time.perf_counter()
     _require_other_than_input(require_writable(output), source, output)
-    held = scan(source)
-    embedder = load()
+    held = scan(source, cap=embedder.truncated_from)
     prefix = embedder.prefix(prompt_name)
     machine, measured = ensure_calibrated(embedder.model, watch.notify)
     job = Job(
@@ -77,17 +77,18 @@ def embed_file(
     writer = EmbeddingWriter(
         output, dimension=embedder.dimension, metadata=_metadata(embedder, source, prefix)
     )
-    startup_s = time.perf_counter() - started
+    startup_s = embedder.load_s + time.perf_counter() - started
     writing_s = 0.0
     with writer:
         ids = _Ids(source)
-        for part in job.run(ids.texts(prefix)):
-            start = time.perf_counter()
-            writer.write(ids.take(len(part.tokens)), part.vectors, part.tokens)
-            writing_s += time.perf_counter() - start
-        closing = time.perf_counter()
-    trailing_s = time.perf_counter() - closing
-    return job.receipt(startup_s=startup_s, writing_s=writing_s + trailing_s, trailing_s=trailing_s)
+        with closing(job.run(ids.texts(prefix))) as parts:
+            for part in parts:
+                start = time.perf_counter()
+                writer.write(ids.take(len(part.tokens)), part.vectors, part.tokens)
+                writing_s += time.perf_counter() - start
+        last_written = time.perf_counter()
+    trailing_s = time.perf_counter() - last_written
+    return job.settle(startup_s=startup_s, writing_s=writing_s + trailing_s, trailing_s=trailing_s)
 
 
 def _require_other_than_input(target: Path, source: Source, output: str) -> None:

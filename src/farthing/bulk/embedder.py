@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ import numpy.typing as npt
 
 from farthing.bulk.job import Job
 from farthing.bulk.records import Record
-from farthing.bulk.scan import scan
+from farthing.bulk.scan import CHARACTERS_PER_TOKEN, scan
+from farthing.catalog.configuration import load_configuration
 from farthing.engine.calibration import Notify, ensure_calibrated
 from farthing.engine.model import EmbeddingModel, load_model
 from farthing.engine.pipeline import Pipeline
@@ -68,7 +70,7 @@ class Embedder:
             device: `local` or `cpu`.
             dtype: fp32, or bf16 where the processor has the units.
             max_length: most tokens of a text; None for the model's own limit.
-            usd_per_hour: price of this machine, for receipts.
+            usd_per_hour: price of this machine, for receipts; None for the configuration's.
             notify: called with a line of text before anything slow, such as a calibration.
 
         Raises:
@@ -76,11 +78,17 @@ class Embedder:
             ModelError: the model's folder cannot be used.
             ModelUnavailableError: the model is not here and cannot be had.
         """
+        started = time.perf_counter()
+        if usd_per_hour is None:
+            usd_per_hour = load_configuration().usd_per_hour
+        elif not 0 <= usd_per_hour < math.inf:
+            raise InputError(f"USD per hour is {usd_per_hour}: give a number of at least 0")
         self.model: EmbeddingModel = load_model(
             model, revision=revision, device=device, dtype=dtype, max_length=max_length
         )
         self.usd_per_hour = usd_per_hour
         self._notify = notify
+        self.load_s = time.perf_counter() - started
 
     @property
     def dimension(self) -> int:
@@ -145,13 +153,19 @@ class Embedder:
         if not prefixed:
             raise InputError("no texts to embed; give at least one")
         machine, measured = ensure_calibrated(self.model, self._notify)
-        held = scan(Record(str(row), text) for row, text in enumerate(prefixed))
+        records = (Record(str(row), text) for row, text in enumerate(prefixed))
+        held = scan(records, cap=self.truncated_from)
         job = Job(self.model, machine, measured, held, usd_per_hour=self.usd_per_hour)
         startup_s = time.perf_counter() - started
         parts = list(job.run(prefixed))
         vectors = np.concatenate([part.vectors for part in parts])
         tokens = np.concatenate([part.tokens for part in parts])
-        return EmbedResult(vectors, tokens, job.receipt(startup_s=startup_s))
+        return EmbedResult(vectors, tokens, job.settle(startup_s=startup_s + self.load_s))
+
+    @property
+    def truncated_from(self) -> int:
+        """Characters past which a text is taken to be truncated, for predictions."""
+        return self.max_length * CHARACTERS_PER_TOKEN
 
     def prefix(self, prompt_name: str | None = None, prompt: str | None = None) -> str:
         """Return what is put before each text: the prompt, the named one, or the model's default.

@@ -6,7 +6,7 @@ The same job stands behind a file on the command line and a list in Python. Know
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -69,17 +69,14 @@ class Job:
         self._pipeline = Pipeline(
             model, self._max_batch_tokens, on_first_window=self._predict, on_step=on_step
         )
+        self._sample_lengths = [] if self._fits_one_window else model.tokenizer.encode(scan.sample).lengths
         self._wall_s = 0.0
-        self._started = 0.0
 
-    def run(self, texts: Iterable[str]) -> Iterator[EmbeddedTexts]:
+    def run(self, texts: Iterable[str]) -> Generator[EmbeddedTexts]:
         """Yield the embedded texts in order; the wall clock runs until the consumer is done with the last."""
-        self._sample_lengths = (
-            [] if self._fits_one_window else self._model.tokenizer.encode(self._scan.sample).lengths
-        )
-        self._started = time.perf_counter()
+        started = time.perf_counter()
         yield from self._pipeline.run(texts)
-        self._wall_s = time.perf_counter() - self._started
+        self._wall_s = time.perf_counter() - started
 
     @property
     def _fits_one_window(self) -> bool:
@@ -102,8 +99,8 @@ class Job:
         self.prediction = Prediction(seconds, sum(lengths) * scale, basis)
         self._on_prediction(self.prediction)
 
-    def receipt(self, *, startup_s: float = 0.0, writing_s: float = 0.0, trailing_s: float = 0.0) -> Receipt:
-        """Return the bill of a job that has run to its end.
+    def settle(self, *, startup_s: float = 0.0, writing_s: float = 0.0, trailing_s: float = 0.0) -> Receipt:
+        """Return the bill of a job that has run to its end, and forget a calibration that it has refuted.
 
         Args:
             startup_s: seconds before the job: scanning the input, loading the model.
@@ -142,6 +139,6 @@ class Job:
                 today=datetime.now(UTC).date(),
             ),
         )
-        if receipt.beats_the_peak:
+        if receipt.warnings:
             discard_calibration(self._machine.dtype)
         return receipt

@@ -13,6 +13,12 @@ from farthing.bulk.records import Record
 SAMPLE_TEXTS = 2000
 SAMPLE_BYTES = 64_000_000
 
+DEFAULT_CAP = 1 << 62
+"""No cap: every character counts."""
+
+CHARACTERS_PER_TOKEN = 4
+"""About what English has in WordPiece and BPE vocabularies; only says from where on texts count as truncated."""
+
 
 @dataclass(frozen=True)
 class Scan:
@@ -21,12 +27,16 @@ class Scan:
     Attributes:
         texts: count.
         characters: sum over all texts, in Unicode code points.
+        capped_characters: the same with each text counted to `cap` at most.
+        cap: characters past which a text is taken to be truncated, so that more of them are no more work.
         sample: different texts, drawn uniformly from all different texts, each whole.
         repeats: how often each text of the sample occurs in the input.
     """
 
     texts: int
     characters: int
+    capped_characters: int
+    cap: int
     sample: tuple[str, ...]
     repeats: tuple[int, ...]
 
@@ -34,11 +44,13 @@ class Scan:
     def scale(self) -> float:
         """Characters of all different texts per character of the sample, exact where nothing repeats.
 
-        A ratio estimate: the sample's own repeats say how much of the input is repeats.
+        A ratio estimate, of capped characters: the sample's own repeats say how much of the input is repeats.
         """
-        sampled = sum(count * len(text) for text, count in zip(self.sample, self.repeats, strict=True))
+        sampled = sum(
+            count * min(len(text), self.cap) for text, count in zip(self.sample, self.repeats, strict=True)
+        )
         if sampled:
-            return self.characters / sampled
+            return self.capped_characters / sampled
         return self.texts / max(1, sum(self.repeats))
 
     def prefixed(self, prefix: str) -> Scan:
@@ -46,12 +58,18 @@ class Scan:
         return replace(
             self,
             characters=self.characters + len(prefix) * self.texts,
+            capped_characters=self.capped_characters + len(prefix) * self.texts,
+            cap=self.cap + len(prefix),
             sample=tuple(prefix + text for text in self.sample),
         )
 
 
 def scan(
-    source: Iterable[Record], *, sample_texts: int = SAMPLE_TEXTS, sample_bytes: int = SAMPLE_BYTES
+    source: Iterable[Record],
+    *,
+    cap: int = DEFAULT_CAP,
+    sample_texts: int = SAMPLE_TEXTS,
+    sample_bytes: int = SAMPLE_BYTES,
 ) -> Scan:
     """Read every record once, so that a bad row is found before compute is spent on those above it.
 
@@ -60,19 +78,21 @@ def scan(
 
     Args:
         source: the input; its own errors are this pass's findings.
+        cap: characters past which a text is taken to be truncated.
         sample_texts: texts in the sample at most.
         sample_bytes: memory of the sample at most, in bytes.
 
     Raises:
         InputError: the input or a row of it is not usable.
     """
-    texts = characters = 0
+    texts = characters = capped_characters = 0
     sample = _BottomK(sample_texts, sample_bytes)
     for record in source:
         texts += 1
         characters += len(record.text)
+        capped_characters += min(len(record.text), cap)
         sample.offer(record.text)
-    return Scan(texts, characters, *sample.drawn())
+    return Scan(texts, characters, capped_characters, cap, *sample.drawn())
 
 
 class _BottomK:

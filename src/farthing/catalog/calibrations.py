@@ -9,6 +9,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,8 @@ def load_calibration(
 
 def discard_calibration(dtype: Dtype, folder: Path | None = None) -> None:
     """Forget a machine's calibration, and with it those of its models; the next run measures anew."""
-    _machine_path(dtype, folder).unlink(missing_ok=True)
+    with suppress(OSError):
+        _machine_path(dtype, folder).unlink()
 
 
 def save_model_calibration(
@@ -96,7 +98,8 @@ def load_model_calibration(
 
 
 def _fingerprint(machine: Calibration) -> str:
-    text = json.dumps([machine.machine, dict(machine.versions)], sort_keys=True)
+    # The time too: what was measured beside a calibration that was discarded is as wrong as that one.
+    text = json.dumps([machine.machine, dict(machine.versions), machine.measured_at], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -120,10 +123,12 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, row: Mapping[str, Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=".", delete=False, encoding="utf-8"
-    ) as file:
-        json.dump(row, file, indent=1)
-    Path(file.name).replace(path)
+    """Write a row; where the cache cannot be written, what was measured lives as long as the process."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", dir=path.parent, prefix=".", delete=False, encoding="utf-8"
+        ) as file:
+            json.dump(row, file, indent=1)
+        Path(file.name).replace(path)
     return path

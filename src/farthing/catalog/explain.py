@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from farthing.catalog.calibrations import load_calibration, load_model_calibration
+from farthing.catalog.configuration import load_configuration
 from farthing.catalog.load import load_devices, load_models, load_rental_quotes
 from farthing.catalog.lookups import LOCAL, device_price, find_device, find_model
 from farthing.catalog.model_files import hub_config, read_json_object
@@ -133,6 +134,8 @@ def _rates(device: str, dtype: Dtype | None, calibration: Calibration | None) ->
 
 
 def _price(device: str, usd_per_hour: float | None, today: datetime.date) -> RentalPrice | None:
+    if usd_per_hour is None and device == LOCAL:
+        usd_per_hour = load_configuration().usd_per_hour
     if usd_per_hour is None:
         return device_price(load_rental_quotes(), device, today)
     return RentalPrice(

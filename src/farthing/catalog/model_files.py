@@ -5,6 +5,7 @@ Knows how to read a JSON object and how to ask the hub. Knows nothing of what th
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 from collections.abc import Iterator
@@ -15,6 +16,11 @@ from typing import Any
 from farthing.errors import MissingExtraError, ModelError, ModelUnavailableError
 
 _FOLDER_PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", "*/*.safetensors")
+
+_DISK_ERRORS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR, errno.EEXIST}
+)
+"""What a disk says. The network's errors are OSErrors as well, with other numbers or none."""
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
@@ -45,8 +51,8 @@ def hub_config(model: str) -> Path:
     """Fetch a model's config.json into the hub's own cache and return its path.
 
     Raises:
-        ModelError: the name cannot be a hub id.
-        ModelUnavailableError: the hub is out of reach, or has no such model.
+        ModelError: the name cannot be a hub id, or that model has no config.json.
+        ModelUnavailableError: the hub is out of reach or has no such model, or its cache cannot be written.
         MissingExtraError: huggingface-hub is not installed.
     """
     with _hub_errors(model):
@@ -66,7 +72,8 @@ def hub_folder(model: str, revision: str | None = None) -> Path:
 
     Raises:
         ModelError: the name cannot be a hub id.
-        ModelUnavailableError: the hub is out of reach, or has no such model or revision.
+        ModelUnavailableError: the hub is out of reach or has no such model or revision, or its cache
+            cannot be written.
         MissingExtraError: huggingface-hub is not installed.
     """
     with _hub_errors(model if revision is None else f"{model} at {revision}"):
@@ -79,6 +86,7 @@ def hub_folder(model: str, revision: str | None = None) -> Path:
 def _hub_errors(model: str) -> Iterator[None]:
     """Turn what the hub's client raises into our errors, and keep its retry warnings off the screen."""
     try:
+        import huggingface_hub.constants
         import huggingface_hub.errors
         from huggingface_hub.utils import logging as hub_logging
     except ImportError as error:
@@ -97,6 +105,19 @@ def _hub_errors(model: str) -> Iterator[None]:
             f"{model}: not on the hub, or private; check the name, or set HF_TOKEN to a token that may read it"
         ) from error
     except Exception as error:  # the client raises its HTTP library's errors as they come
+        absent, unasked = (
+            huggingface_hub.errors.EntryNotFoundError,
+            huggingface_hub.errors.LocalEntryNotFoundError,
+        )
+        if isinstance(error, absent) and not isinstance(error, unasked):
+            raise ModelError(
+                f"{model}: on the hub, but without a config.json; give a model in Hugging Face layout"
+            ) from error
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            raise ModelUnavailableError(
+                f"{model}: cannot be written to the hub's cache {huggingface_hub.constants.HF_HUB_CACHE} "
+                f"({error.strerror}); make room there, or name another folder in HF_HOME"
+            ) from error
         raise ModelUnavailableError(
             f"{model}: not on this machine, and the hub is out of reach; check the network and HF_ENDPOINT, or "
             "copy the model here and give its folder"

@@ -31,13 +31,11 @@ def demo(
     from farthing.bulk.reading import open_source
     from farthing.bulk.search import search, texts_of_rows
     from farthing.bulk.stdlib_docs import stdlib_docstrings
-    from farthing.catalog.configuration import load_configuration
     from farthing.cli.hits_view import render_hits
     from farthing.cli.output import console
     from farthing.cli.progress import JobProgress
     from farthing.cli.receipt_view import render_receipt
 
-    price = load_configuration().usd_per_hour if usd_per_hour is None else usd_per_hour
     screen = console()
     with tempfile.TemporaryDirectory(prefix="farthing-demo-") as folder:
         corpus, output = str(Path(folder) / "stdlib.jsonl"), str(Path(folder) / "stdlib.parquet")
@@ -46,9 +44,9 @@ def demo(
                 file.write(json.dumps(record._asdict()) + "\n")
         screen.print("Embedding the docstrings of Python's standard library with all-MiniLM-L6-v2 …")
         source = open_source(corpus, id_field="id", limit=limit)
-        embedder = Embedder(usd_per_hour=price)
-        with JobProgress(screen, usd_per_hour=price) as progress:
-            receipt = embed_file(source, output, lambda: embedder, watch=progress.watch)
+        embedder = Embedder(usd_per_hour=usd_per_hour)
+        with JobProgress(screen, usd_per_hour=embedder.usd_per_hour) as progress:
+            receipt = embed_file(source, output, embedder, watch=progress.watch)
         for question in QUESTIONS:
             hits = search(output, embedder.encode(question), top=3)
             screen.print()

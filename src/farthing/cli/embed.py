@@ -48,25 +48,24 @@ def embed(
     from farthing.bulk.embed_file import embed_file
     from farthing.bulk.embedder import Embedder
     from farthing.bulk.reading import open_source
-    from farthing.catalog.configuration import load_configuration
     from farthing.cli.output import console, print_json
     from farthing.cli.progress import JobProgress
     from farthing.cli.receipt_view import render_receipt
     from farthing.errors import InputError
 
-    price = load_configuration().usd_per_hour if usd_per_hour is None else usd_per_hour
     kind = options.dtype_of(dtype)
     if length is not None and length <= 0:
         raise InputError(f"length {length} is not positive; give a number of tokens, or leave it out")
     texts = open_source(source, text_field=text_field, id_field=id_field, limit=limit)
+    embedder = Embedder(
+        model, revision=revision, device=device, dtype=kind, max_length=length, usd_per_hour=usd_per_hour
+    )
     screen = console()
-    with JobProgress(screen, usd_per_hour=price) as progress:
+    with JobProgress(screen, usd_per_hour=embedder.usd_per_hour) as progress:
         receipt = embed_file(
             texts,
             output,
-            lambda: Embedder(
-                model, revision=revision, device=device, dtype=kind, max_length=length, usd_per_hour=price
-            ),
+            embedder,
             prompt_name=prompt_name,
             watch=progress.watch,
         )

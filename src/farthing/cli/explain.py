@@ -35,13 +35,10 @@ def explain(
 
     Works offline and without torch.
     """
-    from farthing.catalog.configuration import load_configuration
     from farthing.catalog.explain import explain as explain_pass
     from farthing.cli.explain_view import render_explanation
     from farthing.cli.output import console, print_json
 
-    if usd_per_hour is None and device.strip().lower() == "local":
-        usd_per_hour = load_configuration().usd_per_hour
     explanation = explain_pass(
         model,
         device=device,

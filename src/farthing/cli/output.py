@@ -22,6 +22,5 @@ def status(screen: Console, line: str) -> Status:
 
 def print_json(document: Any) -> None:
     """Print exactly one JSON document on stdout."""
-    json.dump(document, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
-    sys.stdout.write("\n")
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     sys.stdout.flush()  # here, so that a reader that has gone is noticed while it can be handled

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from farthing.cli import options
+from farthing.errors import InputError
+
+if TYPE_CHECKING:
+    from farthing.bulk.search import EmbeddingsHeader
+    from farthing.engine.checkpoint import Checkpoint
 
 
 def search(
@@ -33,7 +38,8 @@ def search(
     from farthing.cli.output import console, print_json
 
     header = read_header(embeddings)
-    embedder = Embedder(model or header.model)
+    embedder = Embedder(model or header.model, revision=_commit(header) if model in (None, header.model) else None)
+    _require_same_model(embeddings, header, embedder.model.checkpoint)
     # A query prompt is for questions, so it is used unasked where the model has one.
     name = prompt_name or ("query" if "query" in embedder.model.checkpoint.prompts else None)
     hits = search_file(embeddings, embedder.encode(question, prompt_name=name), top)
@@ -44,3 +50,23 @@ def search(
         print_json({"question": question, "model": header.model, "hits": rows})
     else:
         render_hits(question, hits, texts, console())
+
+
+def _commit(header: EmbeddingsHeader) -> str | None:
+    """Return the hub's commit that embedded the file; a folder has none, only a digest of its weights."""
+    return None if (header.revision or "").startswith("sha256:") else header.revision
+
+
+def _require_same_model(path: str, header: EmbeddingsHeader, asked: Checkpoint) -> None:
+    """Refuse a model whose vectors mean something else than the file's; equal weights may have moved.
+
+    Raises:
+        InputError: the question's model is not the one that embedded the file.
+    """
+    same = asked.name == header.model if header.revision is None else asked.revision == header.revision
+    if not same or asked.pooling != (header.pooling or asked.pooling):
+        raise InputError(
+            f"{path}: embedded by {header.model} at revision {header.revision or 'unknown'}, and the question's "
+            f"model is {asked.name} at revision {asked.revision}, so their vectors cannot be compared; search "
+            "with the former, or embed again"
+        )

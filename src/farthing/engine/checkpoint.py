@@ -19,6 +19,9 @@ from farthing.theory.shapes import ModelShape
 
 Pooling = Literal["cls", "mean"]
 
+SUPPORTED_FAMILIES = ("bert",)
+"""Families that the engine runs; the theory prices more."""
+
 _POOLINGS: Mapping[str, Pooling] = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_mean_tokens": "mean",
@@ -83,6 +86,11 @@ def read_checkpoint(located: LocatedModel) -> Checkpoint:
     folder, name = located.folder, located.name
     config = read_json_object(folder / "config.json")
     shape = shape_from_config(config, str(folder / "config.json"))
+    if shape.family not in SUPPORTED_FAMILIES:
+        raise UnsupportedModelError(
+            f"{name}: the engine does not run architecture {shape.family!r} yet, only "
+            f"{', '.join(SUPPORTED_FAMILIES)}; `farthing explain` prices it"
+        )
     for file in ("model.safetensors", "tokenizer.json"):
         if not (folder / file).is_file():
             raise ModelError(f"{folder}: {file} is missing; Farthing loads safetensors and fast tokenizers")

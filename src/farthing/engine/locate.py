@@ -16,9 +16,6 @@ from farthing.errors import ModelError, ModelUnavailableError
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 """Model used when none is named; `farthing fetch-model` puts it into the user's data directory."""
 
-DEFAULT_MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""sha256 of its model.safetensors. Source: the official weights, as pinned on the hub (facts: quality §5)."""
-
 
 @dataclass(frozen=True, slots=True)
 class LocatedModel:

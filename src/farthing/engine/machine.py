@@ -48,10 +48,19 @@ def this_machine() -> Machine:
 
 
 def available_cores() -> int:
-    """Return the number of cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return the number of cores that this process may keep busy: its affinity, less a container's quota."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota_cores()
+    return allowed if quota is None else max(1, min(allowed, quota))
+
+
+def _quota_cores(path: Path = Path("/sys/fs/cgroup/cpu.max")) -> int | None:
+    """Return the whole cores of a container's quota (cgroup v2), or None when there is no quota."""
+    try:
+        quota, period = path.read_text(encoding="utf-8").split()
+        return None if quota == "max" else int(quota) // int(period)
+    except (OSError, ValueError):
+        return None
 
 
 def library_versions() -> Mapping[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from farthing.engine.checkpoint import Checkpoint, read_checkpoint
@@ -24,13 +23,11 @@ class EmbeddingModel:
         checkpoint: what its folder says.
         tokenizer: texts to ids.
         compiled: ids to vectors.
-        load_s: seconds that loading took.
     """
 
     checkpoint: Checkpoint
     tokenizer: TextTokenizer
     compiled: OpenVinoModel
-    load_s: float
 
 
 def load_model(
@@ -55,7 +52,6 @@ def load_model(
         ModelError: the folder cannot be used.
         ModelUnavailableError: the model is not here and cannot be had.
     """
-    start = time.perf_counter()
     if device not in DEVICES:
         raise InputError(
             f"device {device!r}: the engine runs on {' or '.join(DEVICES)}; `explain` prices others"
@@ -63,4 +59,4 @@ def load_model(
     checkpoint = read_checkpoint(locate_model(model, revision))
     tokenizer = TextTokenizer(checkpoint, max_length)
     compiled = OpenVinoModel(checkpoint, dtype)
-    return EmbeddingModel(checkpoint, tokenizer, compiled, time.perf_counter() - start)
+    return EmbeddingModel(checkpoint, tokenizer, compiled)

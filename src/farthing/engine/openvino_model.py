@@ -103,7 +103,12 @@ class Stream:
 
 
 def _read_graph(core: Any, checkpoint: Checkpoint) -> Any:
-    path = cached_graph(checkpoint)
+    try:
+        path = cached_graph(checkpoint)
+    except OSError:  # a cache that cannot be written costs a conversion at each start, and nothing else
+        with tempfile.TemporaryDirectory(prefix="farthing-") as folder:
+            _convert(checkpoint, Path(folder) / "model.xml")
+            return core.read_model(Path(folder) / "model.xml")
     try:
         return core.read_model(path)
     except RuntimeError:  # damaged on disk: what can be made again is made again

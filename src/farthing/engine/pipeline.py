@@ -1,7 +1,7 @@
 """Texts in, vectors out, in order: tokenizing, the device and the consumer overlap, in bounded memory.
 
 One thread makes windows; one thread for each stream runs batches; the caller consumes finished windows.
-At most `_WINDOWS` windows exist at a time: one being tokenized, one running, one being consumed.
+At most `_WINDOWS` windows are on their way at a time, besides the one that the caller consumes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from farthing.theory.work import Work, padded_batch_work
 _WINDOWS = 3
 
 Progress = Callable[[int, int], None]
-"""Called after each step with its texts and useful tokens; from the streams' threads, one at a time."""
+"""Called after each step with its texts and useful tokens, from the streams' threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +153,13 @@ class Pipeline:
                 start = time.perf_counter()
                 ids = [window.ids[row] for row in batch.rows]
                 window.vectors[list(batch.rows)] = stream.run(ids, batch.length)
+                busy_s = time.perf_counter() - start
                 work = padded_batch_work(shape, [len(one) for one in ids])
                 with self._lock:
                     self.totals.work += work
-                    self.totals.busy_s += time.perf_counter() - start
-                    if self._on_step is not None:
-                        self._on_step(len(ids), work.useful_tokens)
+                    self.totals.busy_s += busy_s
+                if self._on_step is not None:
+                    self._on_step(len(ids), work.useful_tokens)
                 if window.finished_one():
                     self._finished.put(window)
         except BaseException as error:  # handed to the consumer, which raises it
@@ -197,17 +198,13 @@ class Pipeline:
 
 def _resolve(window: Window, spool: VectorSpool | None) -> npt.NDArray[np.float32]:
     """Return a vector for each text of the window, those of repeats included."""
-    local = window.source - window.first_serial
     if window.duplicates == 0:
         return window.vectors
-    vectors = window.vectors[np.maximum(local, 0)] if len(window.vectors) else np.empty((0, 0), np.float32)
-    earlier = np.flatnonzero(local < 0)
-    if len(earlier):
-        if spool is None:
-            raise AssertionError("a repeat of an earlier window without a spool")
-        found = np.empty((window.texts, window.vectors.shape[1]), np.float32)
-        found[local >= 0] = window.vectors[local[local >= 0]]
-        for row in earlier:
-            found[row] = spool.read(int(window.source[row]))
-        vectors = found
+    local = window.source - window.first_serial
+    here = local >= 0
+    vectors = np.empty((window.texts, window.vectors.shape[1]), np.float32)
+    vectors[here] = window.vectors[local[here]]
+    for row in np.flatnonzero(~here):
+        assert spool is not None  # an earlier window was not the last one, so it made the spool
+        vectors[row] = spool.read(int(window.source[row]))
     return vectors

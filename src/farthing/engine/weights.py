@@ -14,7 +14,7 @@ from torch import Tensor
 
 from farthing.engine.checkpoint import Checkpoint
 from farthing.engine.transformer import Transformer
-from farthing.errors import ModelError, UnsupportedModelError
+from farthing.errors import ModelError
 
 _BERT_EMBEDDINGS = {
     "embeddings.tokens.weight": ("embeddings.word_embeddings.weight",),
@@ -32,19 +32,14 @@ _BERT_LAYER = {
     "mlp_norm": ("output.LayerNorm",),
 }
 
-SUPPORTED_FAMILIES = ("bert",)
-"""Families that the engine runs; the theory prices more."""
-
 
 def load_transformer(checkpoint: Checkpoint) -> Transformer:
     """Return the checkpoint's transformer with its weights, float32, on the CPU, ready for inference.
 
     Raises:
-        UnsupportedModelError: the engine does not run this family.
         ModelError: the file is damaged, or a tensor is missing, has a wrong shape or holds NaN.
     """
     shape = checkpoint.shape
-    check_supported(checkpoint)
     tensors = _read_tensors(checkpoint)
     with torch.device("meta"):
         model = Transformer(shape, checkpoint.pooling, checkpoint.normalize)
@@ -57,19 +52,6 @@ def load_transformer(checkpoint: Checkpoint) -> Transformer:
         state[name] = (torch.cat(parts) if len(parts) > 1 else parts[0]).float()
     model.load_state_dict(state, assign=True)
     return model.eval().requires_grad_(False)
-
-
-def check_supported(checkpoint: Checkpoint) -> None:
-    """Refuse a model that the theory knows but the engine does not run.
-
-    Raises:
-        UnsupportedModelError: naming the architecture.
-    """
-    if checkpoint.shape.family not in SUPPORTED_FAMILIES:
-        raise UnsupportedModelError(
-            f"{checkpoint.name}: the engine does not run architecture {checkpoint.shape.family!r} yet, only "
-            f"{', '.join(SUPPORTED_FAMILIES)}; `farthing explain` prices it"
-        )
 
 
 def _read_tensors(checkpoint: Checkpoint) -> Mapping[str, Tensor]:

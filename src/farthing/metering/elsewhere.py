@@ -8,7 +8,7 @@ from farthing.catalog.load import load_api_prices, load_devices, load_rental_quo
 from farthing.catalog.lookups import device_price, find_device
 from farthing.metering.receipt import Elsewhere
 from farthing.theory.flops import operations
-from farthing.theory.pricing import usd_per_million_tokens
+from farthing.theory.pricing import RentalPrice, usd_per_million_tokens
 from farthing.theory.roofline import datasheet_rates, step_seconds
 from farthing.theory.shapes import ModelShape
 from farthing.units import TOKENS_PER_MILLION
@@ -62,8 +62,8 @@ def prices_elsewhere(
                 usd_per_million_tokens=per_million,
                 usd_total=per_million * input_tokens / TOKENS_PER_MILLION,
                 as_of=price.as_of,
-                source=f"median of {price.quotes} quotes, {price.min:.2f}–{price.max:.2f} USD/h",
-                note="bf16, 100 % busy, host time not counted" + ("; price is old" if price.stale else ""),
+                source=f"{_quoted(price)}; speed: {rates.achievable_source}",
+                note="bf16, 100 % busy, host time not counted",
             )
         )
     for api in load_api_prices():
@@ -81,3 +81,10 @@ def prices_elsewhere(
                 )
             )
     return tuple(rows)
+
+
+def _quoted(price: RentalPrice) -> str:
+    sources = ", ".join(price.sources)
+    if price.stale:
+        return f"{price.value:.2f} USD/h, the newest quote, which is old ({sources})"
+    return f"median of {price.quotes} quotes, {price.min:.2f}–{price.max:.2f} USD/h ({sources})"

@@ -44,22 +44,19 @@ def forecast_job_s(
         # A sample is blown up to one window, since full windows group better than small ones do.
         shown = list(islice(cycle(lengths), min(round(len(lengths) * scale), window_texts)))
         scale *= sum(lengths) / sum(shown)
-    windows = sum(
-        _window_s(shown[start : start + window_texts], calibration, max_batch_tokens)
-        for start in range(0, len(shown), window_texts)
-    )
-    return calibration.job_overhead_s + scale * windows
-
-
-def _window_s(lengths: Sequence[int], calibration: ModelCalibration, max_batch_tokens: int) -> float:
     busy_until = [0.0] * calibration.streams
-    seen: set[tuple[int, int]] = set()
-    for batch in batches_by_length(lengths, max_batch_tokens, calibration.streams):
-        shape = (len(batch.rows), batch.length)
-        step = calibration.step_times.step_s(*shape)
-        if shape not in seen:
-            step += calibration.new_shape_s
-            seen.add(shape)
-        heapq.heapreplace(busy_until, busy_until[0] + step)
-    tokenization = sum(lengths) * calibration.tokenization_s_per_token / calibration.streams
-    return max(busy_until) + tokenization
+    # Windows follow each other without a gap: a stream that is done takes the next one's first batch.
+    for start in range(0, len(shown), window_texts):
+        seen: set[tuple[int, int]] = set()  # the runtime keeps too few shapes to know them in the next window
+        window = shown[start : start + window_texts]
+        for batch in batches_by_length(window, max_batch_tokens, calibration.streams):
+            shape = (len(batch.rows), batch.length)
+            step = calibration.step_times.step_s(*shape)
+            if shape not in seen:
+                step += calibration.new_shape_s
+                seen.add(shape)
+            heapq.heapreplace(busy_until, busy_until[0] + step)
+    mean_s = sum(busy_until) / len(busy_until)
+    tail_s = max(busy_until) - mean_s
+    tokenization_s = sum(shown) * calibration.tokenization_s_per_token / calibration.streams
+    return calibration.job_overhead_s + scale * (mean_s + tokenization_s) + tail_s

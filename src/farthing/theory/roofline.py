@@ -157,8 +157,8 @@ def step_seconds(ops: Iterable[Operation], flops_per_s: float, bandwidth_bytes_p
 
 
 def mfu(flops: float, seconds: float, peak_flops_per_s: float) -> float:
-    """Return model FLOPs utilization, a fraction: useful FLOPs over what the peak allows in that time.
+    """Return model FLOPs utilization, a fraction: useful FLOPs over what the peak allows in that time; 0 of no time.
 
     Source: Chowdhery et al., "PaLM", arXiv 2204.02311, appendix B.
     """
-    return flops / seconds / peak_flops_per_s
+    return flops / (seconds * peak_flops_per_s) if seconds else 0.0

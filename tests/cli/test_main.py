@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from farthing.cli.main import main
+from farthing.engine.locate import DEFAULT_MODEL
 
 EXECUTABLE = str(Path(sys.executable).with_name("farthing"))
 COMMANDS = ("embed", "search", "explain", "calibrate", "doctor", "fetch-model", "demo")
@@ -464,7 +465,7 @@ def test_search_with_a_model_of_another_width(
     (here / "in.txt").write_bytes(GOOD["in.txt"])
     embedded(farthing, "in.txt", "-o", "out.parquet", "-m", tiny_bert)
     outcome = farthing("search", "out.parquet", "why", "-m", minilm)
-    assert_one_line(outcome, 2, "36 dimensions", str(tiny_bert))
+    assert_one_line(outcome, 2, f"embedded by {tiny_bert}", str(minilm))
     assert_one_line(farthing("search", "out.parquet", "why", "--top", "0"), 2, "top 0")
 
 
@@ -503,29 +504,44 @@ def test_doctor(farthing: Farthing, minilm: Path) -> None:
     outcome = farthing("doctor", "--json")
     assert (outcome.code, outcome.err) == (0, "")
     report = json.loads(outcome.out)
-    assert report["ready"] == "yes"
-    assert str(minilm) in report["model"]
-    assert all(report["extra cpu"].values())
-    assert {"farthing", "device", "calibration", "price"} <= report.keys()
+    assert report["ready"] is True
+    assert report["model"] == {"name": DEFAULT_MODEL, "folder": str(minilm), "present": True}
+    assert all(report["packages"].values())
+    assert report["memory_bytes"] > 1e8
+    assert report["usd_per_hour"] is None
+    assert report["configuration"].endswith("config.toml")
+    assert {"farthing", "device", "calibration"} <= report.keys()
     shown = farthing("doctor")
     assert (shown.code, shown.out) == (0, "")
-    for name in report:
-        assert name in shown.err
+    for line in ("ready        yes", report["device"][:20], "GB", "torch", "price"):
+        assert line in shown.err
+
+
+def test_doctor_tells_the_configured_price(
+    farthing: Farthing, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(here))
+    (here / "farthing").mkdir()
+    (here / "farthing" / "config.toml").write_text("[local]\nusd_per_hour = 0.25\n")
+    assert json.loads(farthing("doctor", "--json").out)["usd_per_hour"] == 0.25
+    assert "$0.25/h" in farthing("doctor").err
 
 
 def test_doctor_without_a_model(farthing: Farthing, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(here))
     report = json.loads(farthing("doctor", "--json").out)
-    assert report["ready"] == "no; run: farthing fetch-model"
-    assert "farthing fetch-model" in report["model"]
-    assert farthing("doctor").code == 0
+    assert (report["ready"], report["model"]["present"]) == (False, False)
+    shown = farthing("doctor")
+    assert shown.code == 0
+    assert "no; run: farthing fetch-model" in shown.err
 
 
 def test_doctor_on_a_machine_that_was_never_calibrated(
     farthing: Farthing, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(here))
-    assert "farthing calibrate" in json.loads(farthing("doctor", "--json").out)["calibration"]
+    assert json.loads(farthing("doctor", "--json").out)["calibration"] is None
+    assert "farthing calibrate" in farthing("doctor").err
     assert_one_line(
         farthing("explain", "all-MiniLM-L6-v2", "--device", "local"), 2, "run `farthing calibrate`"
     )
@@ -540,7 +556,11 @@ def test_a_calibrated_machine_is_explained_and_diagnosed(
     assert (document["device"], document["dtype"], document["length"]) == ("local", "fp32", 40)
     assert document["usd_per_hour"]["value"] is None
     assert document["usd_per_million_tokens"]["at_100_percent"] is None
-    assert "GFLOP/s" in json.loads(farthing("doctor", "--json").out)["calibration"]
+    calibration = json.loads(farthing("doctor", "--json").out)["calibration"]
+    assert calibration.keys() == {"measured_at", "age_s", "peak_flops_per_s", "peak_source"}
+    assert 0 <= calibration["age_s"] < 3600
+    assert calibration["peak_flops_per_s"] > 1e8
+    assert "FLOP/s" in farthing("doctor").err
 
 
 def test_fetch_model_leaves_a_whole_model_alone(farthing: Farthing, minilm: Path) -> None:

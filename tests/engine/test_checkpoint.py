@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from farthing.engine.checkpoint import Checkpoint, read_checkpoint
-from farthing.engine.locate import LocatedModel
+from farthing.engine.locate import LocatedModel, locate_model
 from farthing.errors import ModelError, UnsupportedModelError
 
 

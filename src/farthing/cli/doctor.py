@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from farthing.cli import options
+from farthing.units import SECONDS_PER_HOUR, format_si
 
 _ENGINE_PACKAGES = ("torch", "openvino", "tokenizers", "numpy", "pyarrow", "safetensors", "huggingface-hub")
 
@@ -25,14 +26,13 @@ def doctor(as_json: options.Json = False) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in report.items():
-        packages = value.items() if isinstance(value, dict) else ()
-        line = ", ".join(f"{package} {installed or 'absent'}" for package, installed in packages)
-        table.add_row(name, Text(line or str(value)))
+    for name, line in _lines(report).items():
+        table.add_row(name, Text(line))
     console().print(table)
 
 
 def _report() -> dict[str, Any]:
+    """Return what was found, as plain values in SI units."""
     from farthing.catalog.calibrations import load_calibration
     from farthing.catalog.configuration import load_configuration
     from farthing.engine.locate import DEFAULT_MODEL, default_model_folder
@@ -46,29 +46,50 @@ def _report() -> dict[str, Any]:
     packages = {name: _version(name) for name in _ENGINE_PACKAGES}
     return {
         "farthing": version("farthing"),
-        "device": f"{machine.identity}, {machine.memory_bytes / 1e9:.0f} GB",
-        "extra cpu": packages,
-        "ready": "yes" if all(packages.values()) and present else _missing(packages, present),
-        "model": f"{DEFAULT_MODEL} in {folder}"
-        if present
-        else f"{DEFAULT_MODEL}: run `farthing fetch-model`",
-        "calibration": "none that is valid here; `embed` measures it (15 s), or run `farthing calibrate`"
+        "device": machine.identity,
+        "memory_bytes": machine.memory_bytes,
+        "packages": packages,
+        "ready": all(packages.values()) and present,
+        "model": {"name": DEFAULT_MODEL, "folder": str(folder), "present": present},
+        "calibration": None
         if calibration is None
-        else f"{_age(calibration.measured_at)} old, {calibration.peak_source}, "
-        f"{calibration.peak_flops_per_s / 1e9:.0f} GFLOP/s",
-        "price": f"unknown: give --usd-per-hour, or set [local] usd_per_hour in {configuration.path}"
-        if configuration.usd_per_hour is None
-        else f"${configuration.usd_per_hour:g}/h from {configuration.path}",
+        else {
+            "measured_at": calibration.measured_at,
+            "age_s": _age_s(calibration.measured_at),
+            "peak_flops_per_s": calibration.peak_flops_per_s,
+            "peak_source": calibration.peak_source,
+        },
+        "usd_per_hour": configuration.usd_per_hour,
+        "configuration": str(configuration.path),
     }
 
 
-def _missing(packages: dict[str, str | None], model_present: bool) -> str:
-    steps = []
-    if not all(packages.values()):
-        steps.append("pip install 'farthing[cpu]'")
-    if not model_present:
-        steps.append("farthing fetch-model")
-    return "no; run: " + " && ".join(steps)
+def _lines(report: dict[str, Any]) -> dict[str, str]:
+    """Return the report as people read it."""
+    packages, model, calibration = report["packages"], report["model"], report["calibration"]
+    price, path = report["usd_per_hour"], report["configuration"]
+    return {
+        "farthing": report["farthing"],
+        "device": f"{report['device']}, {format_si(report['memory_bytes'], 'B')}",
+        "extra cpu": ", ".join(f"{name} {installed or 'absent'}" for name, installed in packages.items()),
+        "ready": "yes" if report["ready"] else "no; run: " + " && ".join(_steps(report)),
+        "model": f"{model['name']} in {model['folder']}"
+        if model["present"]
+        else f"{model['name']}: run `farthing fetch-model`",
+        "calibration": "none that is valid here; `embed` measures it (15 s), or run `farthing calibrate`"
+        if calibration is None
+        else f"{_age(calibration['age_s'])} old, {calibration['peak_source']}, "
+        f"{format_si(calibration['peak_flops_per_s'], 'FLOP/s')}",
+        "price": f"unknown: give --usd-per-hour, or set [local] usd_per_hour in {path}"
+        if price is None
+        else f"${price:g}/h from {path}",
+    }
+
+
+def _steps(report: dict[str, Any]) -> list[str]:
+    """Return the commands that make a machine ready."""
+    install = [] if all(report["packages"].values()) else ["pip install 'farthing[cpu]'"]
+    return [*install, *([] if report["model"]["present"] else ["farthing fetch-model"])]
 
 
 def _version(package: str) -> str | None:
@@ -78,7 +99,10 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _age(measured_at: str) -> str:
-    age = datetime.now(UTC) - datetime.fromisoformat(measured_at)
-    hours = age.total_seconds() / 3600
-    return f"{hours:.1f} hours" if hours < 48 else f"{age.days} days"
+def _age_s(measured_at: str) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(measured_at)).total_seconds()
+
+
+def _age(age_s: float) -> str:
+    hours = age_s / SECONDS_PER_HOUR
+    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.0f} days"

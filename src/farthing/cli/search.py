@@ -32,14 +32,16 @@ def search(
     Texts are shown when the input that they came from is still there, unchanged.
     """
     from farthing.bulk.embedder import Embedder
+    from farthing.bulk.records import shown
     from farthing.bulk.search import read_header, source_from_header, texts_of_rows
     from farthing.bulk.search import search as search_file
     from farthing.cli.hits_view import render_hits
     from farthing.cli.output import console, print_json
 
     header = read_header(embeddings)
-    embedder = Embedder(model or header.model, revision=_commit(header) if model in (None, header.model) else None)
-    _require_same_model(embeddings, header, embedder.model.checkpoint)
+    revision = _commit(header) if model in (None, header.model) else None
+    embedder = Embedder(model or header.model, revision=revision)
+    _require_same_model(shown(embeddings), header, embedder.model.checkpoint)
     # A query prompt is for questions, so it is used unasked where the model has one.
     name = prompt_name or ("query" if "query" in embedder.model.checkpoint.prompts else None)
     hits = search_file(embeddings, embedder.encode(question, prompt_name=name), top)
@@ -66,7 +68,8 @@ def _require_same_model(path: str, header: EmbeddingsHeader, asked: Checkpoint) 
     same = asked.name == header.model if header.revision is None else asked.revision == header.revision
     if not same or asked.pooling != (header.pooling or asked.pooling):
         raise InputError(
-            f"{path}: embedded by {header.model} at revision {header.revision or 'unknown'}, and the question's "
-            f"model is {asked.name} at revision {asked.revision}, so their vectors cannot be compared; search "
+            f"{path}: embedded by {header.model} at revision {header.revision or 'unknown'} "
+            f"({header.pooling or 'unknown'} pooling), and the question's model is {asked.name} at revision "
+            f"{asked.revision} ({asked.pooling} pooling), so their vectors cannot be compared; search "
             "with the former, or embed again"
         )

@@ -28,9 +28,13 @@ __all__ = [
     "missing_extra",
 ]
 
-_EXTRAS = dict.fromkeys(
-    ("huggingface_hub", "numpy", "openvino", "pyarrow", "safetensors", "tokenizers", "torch"), "cpu"
-)
+_EXTRAS = {
+    **dict.fromkeys(
+        ("huggingface_hub", "numpy", "openvino", "pyarrow", "safetensors", "tokenizers", "torch"), "cpu"
+    ),
+    "matplotlib": "report",
+    **dict.fromkeys(("genai_prices", "gpuhunt"), "live-prices"),
+}
 """Extra that brings each optional package, by the package's import name."""
 
 

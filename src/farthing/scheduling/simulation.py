@@ -1,0 +1,344 @@
+"""Discrete events: the real policy × the step time = what every text of a given arrival stream waits.
+
+Knows arrivals, servers, and when a free server takes which texts: whatever waits, up to a cap, at once, and
+never waiting to fill up. Knows no clock (time is an argument), no model and no formula, so that it can judge
+the closed forms of the theory.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from heapq import heapreplace
+from itertools import accumulate, islice, pairwise, repeat
+from operator import le
+from typing import Literal
+
+from farthing.errors import InputError
+from farthing.theory.queueing.service_times import ServiceTimes
+
+StepTime = Callable[[Sequence[float]], float]
+"""From the sizes of the texts of a step, in order, to the seconds that the step takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """Texts in order of arrival.
+
+    Attributes:
+        times_s: when each arrives, in seconds, not falling.
+        sizes: size of each: its tokens, or its service time in seconds where texts are served alone.
+        classes: priority of each, 0 first; all the same if None.
+    """
+
+    times_s: Sequence[float]
+    sizes: Sequence[float]
+    classes: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        """Check that there is something to simulate.
+
+        Raises:
+            InputError: no text arrives, the sequences differ in length, or the times fall.
+        """
+        lengths = {
+            len(self.times_s),
+            len(self.sizes),
+            len(self.times_s if self.classes is None else self.classes),
+        }
+        if lengths == {0} or len(lengths) != 1:
+            raise InputError(f"arrivals: sequences of {sorted(lengths)} texts: give equal ones of at least 1")
+        if not all(map(le, self.times_s, islice(self.times_s, 1, None))):
+            raise InputError(
+                "arrivals: a time is before the one before it: give the texts in order of arrival"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How servers share the texts.
+
+    Attributes:
+        servers: number of servers, at least 1.
+        routing: `shared`: one queue for all servers; `random`: every text goes to a random server's own queue.
+        max_batch_texts: most texts in a step, at least 1.
+        max_batch_size: largest sum of sizes in a step, for example the saturation point in tokens; a single
+            text may exceed it alone.
+        takes: `all`: a free server takes whatever waits, up to the limits; `share`: at most its share of it,
+            ⌈texts that wait / servers of the queue⌉, and leaves the rest to those that are free next.
+        filler_step_s: a server without texts works on steps of this many seconds that are always at hand and
+            are not interrupted; None: it idles.
+    """
+
+    servers: int = 1
+    routing: Literal["shared", "random"] = "shared"
+    max_batch_texts: int = 1
+    max_batch_size: float = math.inf
+    takes: Literal["all", "share"] = "all"
+    filler_step_s: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the policy.
+
+        Raises:
+            InputError: a number is out of its range.
+        """
+        if self.servers < 1 or self.max_batch_texts < 1 or not self.max_batch_size > 0:
+            raise InputError(
+                f"policy: {self.servers} servers, batches up to {self.max_batch_texts} texts and size "
+                f"{self.max_batch_size}: give at least 1 of each"
+            )
+        if self.filler_step_s is not None and not 0 < self.filler_step_s < math.inf:
+            raise InputError(f"policy: filler steps of {self.filler_step_s} s: give seconds above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulated:
+    """What came of a simulation.
+
+    Attributes:
+        latencies_s: seconds from arrival to the end of its step, by text, in order of arrival.
+        classes: priority of each text, or None.
+        utilization: share of the servers' time that steps with texts took.
+        filler_share: share of the servers' time that filler steps took.
+        steps_of: number of texts in a step → number of such steps.
+    """
+
+    latencies_s: Sequence[float]
+    classes: Sequence[int] | None
+    utilization: float
+    filler_share: float
+    steps_of: Mapping[int, int]
+
+    def latencies_of(self, priority: int | None = None) -> list[float]:
+        """Return the latencies in seconds, rising, of one class or of all (None).
+
+        Raises:
+            InputError: no text is of that class.
+        """
+        if priority is None:
+            return sorted(self.latencies_s)
+        classes = self.classes if self.classes is not None else repeat(0)
+        chosen = sorted(t for t, own in zip(self.latencies_s, classes) if own == priority)  # noqa: B905
+        if not chosen:
+            raise InputError(f"class {priority}: no text is of that class")
+        return chosen
+
+    def quantile_s(self, quantile: float, priority: int | None = None) -> float:
+        """Return a quantile of the latency in seconds, of one class or of all.
+
+        Raises:
+            InputError: `quantile` is not in 0 to 1, or no text is of that class.
+        """
+        if not 0 <= quantile <= 1:
+            raise InputError(f"quantile {quantile}: give a number from 0 to 1")
+        latencies = self.latencies_of(priority)
+        return latencies[max(0, math.ceil(quantile * len(latencies)) - 1)]
+
+    def mean_s(self, priority: int | None = None) -> float:
+        """Return the mean latency in seconds, of one class or of all.
+
+        Raises:
+            InputError: no text is of that class.
+        """
+        latencies = self.latencies_s if priority is None else self.latencies_of(priority)
+        return math.fsum(latencies) / len(latencies)
+
+    @property
+    def mean_step_texts(self) -> float:
+        """Texts per step with texts."""
+        return len(self.latencies_s) / sum(self.steps_of.values())
+
+
+def poisson_times(arrivals_per_s: float, texts: int, rng: random.Random) -> list[float]:
+    """Return the arrival times in seconds of `texts` texts that arrive at random.
+
+    Raises:
+        InputError: the rate or the number is not above 0.
+    """
+    if not 0 < arrivals_per_s < math.inf or texts < 1:
+        raise InputError(f"{texts} arrivals at {arrivals_per_s} per second: give numbers above 0")
+    log, uniform = math.log, rng.random
+    return list(accumulate(-log(1 - uniform()) / arrivals_per_s for _ in repeat(None, texts)))
+
+
+def trace_times(times_s: Sequence[float], arrivals_per_s: float | None = None) -> list[float]:
+    """Return the arrival times of a trace, from 0, stretched to a given mean rate if one is given.
+
+    Args:
+        times_s: when each text arrived, in seconds, not falling, at least two of them and over some time.
+        arrivals_per_s: mean rate that the trace is stretched or squeezed to; None leaves it as it is.
+
+    Raises:
+        InputError: the trace falls or is too short, or the rate is not above 0.
+    """
+    if len(times_s) < 2 or times_s[-1] <= times_s[0] or any(b < a for a, b in pairwise(times_s)):
+        raise InputError("trace: give at least two arrival times in order")
+    if arrivals_per_s is not None and not 0 < arrivals_per_s < math.inf:
+        raise InputError(f"trace at {arrivals_per_s} per second: give a rate above 0")
+    span = times_s[-1] - times_s[0]
+    factor = 1.0 if arrivals_per_s is None else (len(times_s) - 1) / span / arrivals_per_s
+    return [(t - times_s[0]) * factor for t in times_s]
+
+
+def sampled_sizes(distribution: ServiceTimes, texts: int, rng: random.Random) -> list[float]:
+    """Return `texts` values drawn from `distribution`."""
+    cumulative = list(accumulate(distribution.probabilities))
+    return rng.choices(distribution.seconds, cum_weights=cumulative, k=texts)
+
+
+def simulate(
+    arrivals: Arrivals, policy: Policy, rng: random.Random, step_s: StepTime | None = None
+) -> Simulated:
+    """Return what every text of `arrivals` waits under `policy`.
+
+    Args:
+        arrivals: the texts.
+        policy: servers, routing, batches, filler.
+        rng: draws the server of each text under random routing; nothing else is random.
+        step_s: seconds of a step from the sizes in it; None: texts run one at a time, and sizes are seconds.
+
+    Raises:
+        InputError: steps of several texts without `step_s`.
+    """
+    if step_s is None and policy.max_batch_texts > 1:
+        raise InputError("simulation: batches need the seconds of a step: give step_s")
+    queues = policy.servers if policy.routing == "shared" else 1
+    idles = policy.filler_step_s is None
+    plain = policy.max_batch_texts == 1 and arrivals.classes is None and (idles or queues == 1)
+    if policy.routing == "shared" or policy.servers == 1:
+        run = _plain if plain else _general
+        outcome = run(arrivals, policy, policy.servers, step_s)
+        return _summed(arrivals, policy, [(range(len(arrivals.times_s)), outcome)])
+    chosen = rng.choices(range(policy.servers), k=len(arrivals.times_s))
+    parts = []
+    for server in range(policy.servers):
+        rows = [row for row, own in enumerate(chosen) if own == server]
+        if rows:
+            classes = None if arrivals.classes is None else [arrivals.classes[row] for row in rows]
+            part = Arrivals(
+                [arrivals.times_s[row] for row in rows], [arrivals.sizes[row] for row in rows], classes
+            )
+            parts.append((rows, (_plain if plain else _general)(part, policy, 1, step_s)))
+    return _summed(arrivals, policy, parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What servers with one queue did: latencies and seconds, and texts in a step → number of such steps."""
+
+    latencies_s: list[float]
+    busy_s: float
+    filler_s: float
+    steps_of: Mapping[int, int]
+
+
+def _summed(arrivals: Arrivals, policy: Policy, parts: Sequence[tuple[Sequence[int], _Outcome]]) -> Simulated:
+    """Return the result of servers that each served the given rows."""
+    latencies = [0.0] * len(arrivals.times_s)
+    steps_of: Counter[int] = Counter()
+    for rows, outcome in parts:
+        steps_of.update(outcome.steps_of)
+        for row, latency in zip(rows, outcome.latencies_s, strict=True):
+            latencies[row] = latency
+    end = max(time + latency for time, latency in zip(arrivals.times_s, latencies, strict=True))
+    server_seconds = policy.servers * (end - arrivals.times_s[0])
+    return Simulated(
+        latencies_s=latencies,
+        classes=arrivals.classes,
+        utilization=sum(outcome.busy_s for _, outcome in parts) / server_seconds,
+        filler_share=sum(outcome.filler_s for _, outcome in parts) / server_seconds,
+        steps_of=steps_of,
+    )
+
+
+def _plain(arrivals: Arrivals, policy: Policy, servers: int, step_s: StepTime | None) -> _Outcome:
+    """One text at a time, one class: Lindley's recursion, with a heap for several servers; filler on one only.
+
+    Millions of texts take seconds, which long runs need; the result is `_general`'s.
+    """
+    seconds = arrivals.sizes if step_s is None else [step_s((size,)) for size in arrivals.sizes]
+    latencies: list[float] = []
+    append = latencies.append
+    filler_s = 0.0
+    if policy.filler_step_s is not None:
+        filler_step_s, ceil = policy.filler_step_s, math.ceil
+        free = arrivals.times_s[0]
+        for time, service in zip(arrivals.times_s, seconds, strict=True):
+            while free < time:
+                gap = max(1, ceil((time - free) / filler_step_s)) * filler_step_s
+                filler_s += gap
+                free += gap
+            free += service
+            append(free - time)
+    elif servers == 1:
+        free = -math.inf
+        for time, service in zip(arrivals.times_s, seconds, strict=True):
+            free = (time if time > free else free) + service
+            append(free - time)
+    else:
+        heap = [-math.inf] * servers
+        for time, service in zip(arrivals.times_s, seconds, strict=True):
+            free = heap[0]
+            end = (time if time > free else free) + service
+            heapreplace(heap, end)
+            append(end - time)
+    return _Outcome(latencies, math.fsum(seconds), filler_s, {1: len(latencies)})
+
+
+def _general(arrivals: Arrivals, policy: Policy, servers: int, step_s: StepTime | None) -> _Outcome:
+    """Any policy: the server that is free first takes what waits, else fills its time or waits for a text."""
+    times, sizes = arrivals.times_s, arrivals.sizes
+    texts = len(times)
+    ranks = {priority: rank for rank, priority in enumerate(sorted(set(arrivals.classes or (0,))))}
+    queues: list[deque[int]] = [deque() for _ in ranks]
+    queue_of = [queues[ranks[own]] for own in arrivals.classes] if arrivals.classes else [queues[0]] * texts
+    latencies = [0.0] * texts
+    steps_of: Counter[int] = Counter()
+    busy_s = filler_s = 0.0
+    free = [times[0]] * servers
+    arrived = served = 0
+    while served < texts:
+        now = free[0]
+        while arrived < texts and times[arrived] <= now:
+            queue_of[arrived].append(arrived)
+            arrived += 1
+        if not any(queues):
+            if policy.filler_step_s is None:
+                # Nothing waits: the server starts again with the next text. Others that became free
+                # meanwhile are behind it in the heap and find the same.
+                heapreplace(free, times[arrived])
+            else:
+                gap = max(1, math.ceil((times[arrived] - now) / policy.filler_step_s)) * policy.filler_step_s
+                filler_s += gap
+                heapreplace(free, now + gap)
+            continue
+        rows = _taken(queues, sizes, policy, servers)
+        seconds = sizes[rows[0]] if step_s is None else step_s([sizes[row] for row in rows])
+        end = now + seconds
+        heapreplace(free, end)
+        busy_s += seconds
+        steps_of[len(rows)] += 1
+        served += len(rows)
+        for row in rows:
+            latencies[row] = end - times[row]
+    return _Outcome(latencies, busy_s, filler_s, steps_of)
+
+
+def _taken(queues: Sequence[deque[int]], sizes: Sequence[float], policy: Policy, servers: int) -> list[int]:
+    """Return the rows of the next step, removed from the queues: higher classes first, each in order."""
+    rows: list[int] = []
+    room, most = policy.max_batch_size, policy.max_batch_texts
+    if policy.takes == "share":
+        most = min(most, math.ceil(sum(map(len, queues)) / servers))
+    for queue in queues:
+        while queue and len(rows) < most and (not rows or sizes[queue[0]] <= room):
+            row = queue.popleft()
+            room -= sizes[row]
+            rows.append(row)
+        if queue:
+            break
+    return rows

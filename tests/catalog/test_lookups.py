@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import datetime
+import statistics
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.catalog.load import load_devices, load_models, load_rental_quotes
-from farthing.catalog.lookups import device_price, find_device, find_model
+from farthing.catalog.load import load_devices, load_models, load_rental_quotes, load_tokenizers
+from farthing.catalog.lookups import (
+    FRESH_DAYS,
+    age_days,
+    default_dtype,
+    device_price,
+    find_device,
+    find_model,
+    is_old,
+    median,
+    tokens_per_character_of,
+)
 from farthing.catalog.rows import RentalKind, RentalQuote
 from farthing.errors import InputError
 
@@ -63,10 +74,16 @@ def test_else_the_newest_quote_flagged() -> None:
     assert (price.value, price.min, price.max, price.quotes, price.stale) == (5, 5, 5, 1, True)
 
 
-def test_a_spot_quote_only_where_there_is_no_other() -> None:
-    price = device_price([quote(1, 2, "spot")], "d", TODAY)
+def test_spot_and_on_demand_never_stand_in_for_each_other() -> None:
+    quotes = [quote(1, 2, "spot"), quote(3, 400, "spot")]
+    assert device_price(quotes, "d", TODAY) is None
+    price = device_price(quotes, "d", TODAY, "spot")
     assert price is not None
-    assert (price.value, price.stale) == (1, True)
+    assert (price.value, price.quotes, price.stale) == (1, 1, False)
+    assert device_price([quote(3, 2)], "d", TODAY, "spot") is None
+    old = device_price([quote(3, 2), quote(2, 91, "spot")], "d", TODAY, "spot")
+    assert old is not None
+    assert (old.value, old.stale) == (2, True)
 
 
 def test_no_quote_and_quotes_of_the_future() -> None:
@@ -83,11 +100,52 @@ def test_a_price_lies_between_its_bounds(rows: list[tuple[float, int]]) -> None:
     assert price.stale == all(age > 90 for _, age in rows)
 
 
+@given(st.lists(st.floats(0.01, 100), min_size=1))
+def test_the_median_is_that_of_the_standard_library(prices: list[float]) -> None:
+    assert median(sorted(prices)) == pytest.approx(statistics.median(prices))
+
+
 def test_the_prices_that_come_along() -> None:
-    prices = {d.device: device_price(load_rental_quotes(), d.device, TODAY) for d in load_devices()}
+    quotes = load_rental_quotes()
+    prices = {d.device: device_price(quotes, d.device, TODAY) for d in load_devices()}
     h100, ada = prices["h100-sxm"], prices["rtx-4090"]
     assert h100 is not None
     assert (h100.value, h100.min, h100.max, h100.as_of) == (3.99, 2.40, 12.29, "2026-11-09")
     assert ada is not None
-    assert ada.value == pytest.approx(0.365)
-    assert prices["l4"] is None  # no quote of it has a date
+    assert (ada.value, ada.quotes) == (0.34, 3)
+    fresh = [name for name, price in prices.items() if price is not None and not price.stale]
+    assert len(fresh) >= 12
+    assert prices["m3-max"] is None  # no one rents it out by the hour
+
+
+def test_all_of_them_are_old_one_day() -> None:
+    later = TODAY + datetime.timedelta(days=100)
+    prices = [device_price(load_rental_quotes(), d.device, later) for d in load_devices()]
+    assert all(price.stale and price.quotes == 1 for price in prices if price is not None)
+
+
+@pytest.mark.parametrize(("age", "old"), [(0, False), (FRESH_DAYS, False), (FRESH_DAYS + 1, True)])
+def test_a_price_is_old_after_ninety_days(age: int, old: bool) -> None:
+    date = TODAY - datetime.timedelta(days=age)
+    assert (age_days(date, TODAY), is_old(date, TODAY)) == (age, old)
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "tokenizer"),
+    [
+        (30522, "wordpiece"),
+        (151936, "qwen"),
+        (151669, "qwen"),
+        (250002, "xlm-r"),
+        (50265, "gpt2"),
+        (7, "unknown"),
+    ],
+)
+def test_a_tokenizer_is_told_by_its_vocabulary(vocabulary: int, tokenizer: str) -> None:
+    assert tokens_per_character_of(load_tokenizers(), vocabulary).tokenizer == tokenizer
+
+
+def test_the_default_dtype_is_one_that_the_device_has() -> None:
+    assert default_dtype(find_device(load_devices(), "h100-sxm")) == "bf16"
+    assert default_dtype(find_device(load_devices(), "t4")) == "fp16"
+    assert all(default_dtype(device) in device.peak for device in load_devices())

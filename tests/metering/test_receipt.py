@@ -18,7 +18,7 @@ WORK = Work(
     reused_tokens=0,
     trimmed_tokens=0,
     useful_flops=20_000_000_000_000,
-    executed_flops=21_000_000_000_000,
+    padded_flops=1_000_000_000_000,
 )
 SECONDS = Seconds(wall=200.0, device=180.0, tokenization=3.0, writing=1.0, startup=2.0)
 ELSEWHERE = Elsewhere(
@@ -141,7 +141,7 @@ def test_mfu_is_useful_flops_per_second_of_the_peak(
     wall: float, busy: float, flops: int, peak: float, price: float
 ) -> None:
     seconds = Seconds(wall=wall, device=wall * busy, tokenization=0, writing=0, startup=0)
-    work = Work(useful_tokens=1, useful_flops=flops, executed_flops=2 * flops)
+    work = Work(useful_tokens=1, useful_flops=flops, padded_flops=flops)
     bill = receipt(seconds=seconds, work=work, peak_flops_per_s=peak, usd_per_hour=price)
     assert bill.mfu * peak * wall == pytest.approx(flops)
     assert bill.mfu_device * busy == pytest.approx(bill.mfu)

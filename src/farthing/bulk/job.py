@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from farthing.bulk.scan import Scan
+from farthing.catalog import facts
 from farthing.catalog.calibrations import discard_calibration
 from farthing.engine.model import EmbeddingModel
 from farthing.engine.pipeline import EmbeddedTexts, Pipeline
@@ -71,6 +73,15 @@ class Job:
         )
         self._sample_lengths = [] if self._fits_one_window else model.tokenizer.encode(scan.sample).lengths
         self._wall_s = 0.0
+        # Read now: a wrong row in the user's files must not come up when the work is done.
+        self._prices_elsewhere = partial(
+            prices_elsewhere,
+            model.checkpoint.shape,
+            model.checkpoint.name,
+            devices=facts.devices(),
+            quotes=facts.rental_quotes(),
+            apis=facts.api_prices(),
+        )
 
     def run(self, texts: Iterable[str]) -> Generator[EmbeddedTexts]:
         """Yield the embedded texts in order; the wall clock runs until the consumer is done with the last."""
@@ -131,12 +142,8 @@ class Job:
             predicted_seconds=prediction.seconds if prediction else None,
             prediction_basis=prediction.basis if prediction else None,
             usd_per_hour=self._usd_per_hour,
-            elsewhere=prices_elsewhere(
-                self._model.checkpoint.shape,
-                self._model.checkpoint.name,
-                input_tokens=totals.input_tokens,
-                texts=totals.texts,
-                today=datetime.now(UTC).date(),
+            elsewhere=self._prices_elsewhere(
+                input_tokens=totals.input_tokens, texts=totals.texts, today=datetime.now(UTC).date()
             ),
         )
         if receipt.warnings:

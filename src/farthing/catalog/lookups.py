@@ -6,15 +6,24 @@ Knows no file and no clock: rows and today's date are arguments.
 from __future__ import annotations
 
 import datetime
-import statistics
 from collections.abc import Iterable, Sequence
 
-from farthing.catalog.rows import CatalogDevice, CatalogModel, RentalQuote
+from farthing.catalog.rows import (
+    CatalogDevice,
+    CatalogModel,
+    RentalKind,
+    RentalQuote,
+    TokensPerCharacter,
+)
 from farthing.errors import InputError
+from farthing.theory.devices import Dtype
 from farthing.theory.pricing import RentalPrice
 
 FRESH_DAYS = 90
 """Age in days up to which a quote counts as today's price. Source: design/interface.md, "Common words"."""
+
+UNKNOWN_TOKENIZER = "unknown"
+"""Row of tokens per character for a tokenizer that is not to be had: an interval over all that are."""
 
 LOCAL = "local"
 """Name of this machine where a device is asked for."""
@@ -42,33 +51,73 @@ def find_model(models: Iterable[CatalogModel], name: str) -> CatalogModel | None
     return None
 
 
-def device_price(quotes: Iterable[RentalQuote], device: str, today: datetime.date) -> RentalPrice | None:
+def default_dtype(device: CatalogDevice) -> Dtype:
+    """Return the dtype to reckon with when none is asked for: bf16, or fp16 on a device without it."""
+    return "bf16" if "bf16" in device.peak else "fp16"
+
+
+def tokens_per_character_of(rows: Iterable[TokensPerCharacter], vocabulary: int) -> TokensPerCharacter:
+    """Return the tokens per character of a model's tokenizer, told by the size of its vocabulary.
+
+    A family of models (`model_type`) does not tell: multilingual-e5-small is a BERT with XLM-R's vocabulary.
+
+    Args:
+        rows: the known tokenizers, with the one that stands for all others.
+        vocabulary: rows of the model's token embedding table.
+    """
+    known = {row.tokenizer: row for row in rows}
+    matching = (row for row in known.values() if vocabulary in row.vocabularies)
+    return next(matching, known[UNKNOWN_TOKENIZER])
+
+
+def age_days(date: datetime.date, today: datetime.date) -> int:
+    """Return how old a fact is, in days."""
+    return (today - date).days
+
+
+def is_old(date: datetime.date, today: datetime.date) -> bool:
+    """Return whether a price is too old to count as today's."""
+    return age_days(date, today) > FRESH_DAYS
+
+
+def device_price(
+    quotes: Iterable[RentalQuote], device: str, today: datetime.date, kind: RentalKind = "on-demand"
+) -> RentalPrice | None:
     """Return what an hour of a device costs, or None when there is no quote.
 
-    It is the median of the on-demand quotes not older than 90 days, else the newest quote (on-demand if
-    there is one), flagged as stale. Quotes later than `today` are not known yet and not counted.
+    It is the median of the quotes of the kind that are not older than 90 days, else the newest one, flagged
+    as stale. On demand and spot never stand in for each other. Quotes later than `today` are not known yet and
+    not counted.
 
     Args:
         quotes: quotes of any device.
         device: short name of the device.
         today: the day for which the price is wanted.
+        kind: on demand, or interruptible at any time (spot).
     """
-    own = [quote for quote in quotes if quote.device == device and quote.date <= today]
-    if not own:
+    wanted = [
+        quote for quote in quotes if quote.device == device and quote.kind == kind and quote.date <= today
+    ]
+    if not wanted:
         return None
-    on_demand = [quote for quote in own if quote.kind == "on-demand"]
-    limit = today - datetime.timedelta(days=FRESH_DAYS)
-    used = [quote for quote in on_demand if quote.date >= limit]
+    used = [quote for quote in wanted if not is_old(quote.date, today)]
     stale = not used
     if stale:
-        used = [max(on_demand or own, key=lambda quote: quote.date)]
-    prices = [quote.usd_per_hour for quote in used]
+        used = [max(wanted, key=lambda quote: quote.date)]
+    prices = sorted(quote.usd_per_hour for quote in used)
     return RentalPrice(
-        value=statistics.median(prices),
-        min=min(prices),
-        max=max(prices),
+        value=median(prices),
+        min=prices[0],
+        max=prices[-1],
         as_of=max(quote.date for quote in used).isoformat(),
         quotes=len(used),
         stale=stale,
         sources=tuple(dict.fromkeys(quote.source for quote in used)),
     )
+
+
+def median(ordered: Sequence[float]) -> float:
+    """Return the middle of at least one number in ascending order, or the mean of the middle two."""
+    # Not `statistics`, which takes longer to import than the catalog takes to read.
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

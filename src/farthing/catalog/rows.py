@@ -48,7 +48,7 @@ class CatalogDevice:
         achievable: best published matrix product per dtype, FLOP/s.
         memory: bytes.
         bandwidth: bytes per second.
-        power: watts.
+        power: watts; None when no source states it.
     """
 
     device: str
@@ -57,7 +57,7 @@ class CatalogDevice:
     achievable: Mapping[str, Fact]
     memory: Fact
     bandwidth: Fact
-    power: Fact
+    power: Fact | None
 
     @property
     def spec(self) -> DeviceSpec:
@@ -65,8 +65,9 @@ class CatalogDevice:
         sources = {
             "memory_bytes": self.memory.origin,
             "bandwidth_bytes_per_s": self.bandwidth.origin,
-            "power_w": self.power.origin,
         }
+        if self.power is not None:
+            sources["power_w"] = self.power.origin
         sources |= {f"peak_flops_per_s.{dtype}": fact.origin for dtype, fact in self.peak.items()}
         sources |= {f"achievable_flops_per_s.{dtype}": fact.origin for dtype, fact in self.achievable.items()}
         return DeviceSpec(
@@ -76,7 +77,7 @@ class CatalogDevice:
             achievable_flops_per_s={dtype: fact.value for dtype, fact in self.achievable.items()},
             memory_bytes=self.memory.value,
             bandwidth_bytes_per_s=self.bandwidth.value,
-            power_w=self.power.value,
+            power_w=None if self.power is None else self.power.value,
             sources=sources,
         )
 
@@ -95,15 +96,49 @@ class RentalQuote:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokensPerCharacter:
+    """How many tokens a tokenizer makes of a character of English text, [CLS] and the like not counted.
+
+    Attributes:
+        tokenizer: its name in the catalog.
+        vocabularies: rows of the token table of models that use it, by which a model's tokenizer is told.
+        mid: tokens per character to reckon with.
+        low: the least to expect of English text.
+        high: the most.
+        source: how it was measured, or why the interval is wide.
+        date: when.
+    """
+
+    tokenizer: str
+    vocabularies: tuple[int, ...]
+    mid: float
+    low: float
+    high: float
+    source: str
+    date: datetime.date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiPrice:
     """What a provider asks for a million input tokens of an embedding model, in USD, by its own tokenizer."""
 
     provider: str
     model: str
     usd_per_million_tokens: float
+    tokens_per_character: TokensPerCharacter
     date: datetime.date
     source: str
     note: str
+
+    @property
+    def usd_per_million_characters(self) -> tuple[float, float, float]:
+        """USD per million characters of English: mid, low, high. Comparable across tokenizers."""
+        rate = self.tokens_per_character
+        return (
+            self.usd_per_million_tokens * rate.mid,
+            self.usd_per_million_tokens * rate.low,
+            self.usd_per_million_tokens * rate.high,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 
-from farthing.catalog.load import load_api_prices, load_devices, load_rental_quotes
-from farthing.catalog.lookups import device_price, find_device
+from farthing.catalog.lookups import device_price, find_device, is_old
+from farthing.catalog.rows import ApiPrice, CatalogDevice, RentalQuote
 from farthing.metering.receipt import Elsewhere
 from farthing.theory.flops import operations
 from farthing.theory.pricing import RentalPrice, usd_per_million_tokens
@@ -24,7 +25,15 @@ _SATURATED_TOKENS = 65_536
 
 
 def prices_elsewhere(
-    shape: ModelShape, model: str, *, input_tokens: int, texts: int, today: datetime.date
+    shape: ModelShape,
+    model: str,
+    *,
+    input_tokens: int,
+    texts: int,
+    today: datetime.date,
+    devices: Sequence[CatalogDevice],
+    quotes: Sequence[RentalQuote],
+    apis: Sequence[ApiPrice],
 ) -> tuple[Elsewhere, ...]:
     """Return what `input_tokens` would cost on the two GPUs and at the two providers.
 
@@ -38,18 +47,22 @@ def prices_elsewhere(
         input_tokens: tokens to pay for.
         texts: texts that they belong to; gives the mean length.
         today: day for which prices are wanted.
+        devices: the catalog's devices, as the user has it.
+        quotes: its rental quotes.
+        apis: its API prices.
     """
     if not texts:
         return ()
     length = max(1, round(input_tokens / texts))
     batch = max(1, _SATURATED_TOKENS // length)
-    quotes = load_rental_quotes()
     rows = []
     for name in DEVICES:
         price = device_price(quotes, name, today)
-        if price is None:
+        spec = find_device(devices, name).spec
+        # The user's own row of a device may say less than the catalog's.
+        if price is None or "bf16" not in spec.peak_flops_per_s:
             continue
-        rates = datasheet_rates(find_device(load_devices(), name).spec, "bf16")
+        rates = datasheet_rates(spec, "bf16")
         seconds = step_seconds(
             operations(shape, batch, length, 2), rates.achievable_flops_per_s, rates.bandwidth_bytes_per_s
         )
@@ -66,7 +79,7 @@ def prices_elsewhere(
                 note="bf16, 100 % busy, host time not counted",
             )
         )
-    for api in load_api_prices():
+    for api in apis:
         if (api.provider, api.model) in APIS:
             rows.append(
                 Elsewhere(
@@ -76,7 +89,7 @@ def prices_elsewhere(
                     usd_per_million_tokens=api.usd_per_million_tokens,
                     usd_total=api.usd_per_million_tokens * input_tokens / TOKENS_PER_MILLION,
                     as_of=api.date.isoformat(),
-                    source=api.source,
+                    source=f"{api.source}, which is old" if is_old(api.date, today) else api.source,
                     note="their model, our token count",
                 )
             )
@@ -87,4 +100,6 @@ def _quoted(price: RentalPrice) -> str:
     sources = ", ".join(price.sources)
     if price.stale:
         return f"{price.value:.2f} USD/h, the newest quote, which is old ({sources})"
+    if price.quotes == 1:
+        return f"{price.value:.2f} USD/h ({sources})"
     return f"median of {price.quotes} quotes, {price.min:.2f}–{price.max:.2f} USD/h ({sources})"

@@ -1,0 +1,170 @@
+"""Draws the price list on a terminal. Knows columns and colours; decides no number."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from farthing.catalog.facts import user_folders
+from farthing.catalog.lookups import FRESH_DAYS, age_days, is_old
+from farthing.catalog.price_list import DevicePrices, PriceList
+
+if TYPE_CHECKING:
+    from farthing.catalog.live_prices import RefreshedFile
+
+
+class _Sources:
+    """Numbers sources in the order in which they come up: tables show the numbers, the foot the names."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def mark(self, sources: Iterable[str]) -> str:
+        """Return the numbers of some sources."""
+        return " ".join(str(self._numbers.setdefault(source, len(self._numbers) + 1)) for source in sources)
+
+    def foot(self) -> Table:
+        """Return the list of all sources."""
+        table = Table.grid(padding=(0, 1))
+        table.add_column(justify="right", style="dim")
+        table.add_column(style="dim", overflow="fold")
+        for source, number in self._numbers.items():
+            table.add_row(str(number), Text(source))
+        return table
+
+
+def render_prices(listed: PriceList, console: Console, quotes: bool = False) -> None:
+    """Print the list.
+
+    Args:
+        listed: what to show.
+        console: where.
+        quotes: show each quote of the devices, too.
+    """
+    sources = _Sources()
+    if listed.devices is not None:
+        console.print(_devices(listed, listed.devices, sources))
+        if quotes:
+            for row in listed.devices:
+                console.print(_quotes(listed, row, sources))
+        else:
+            _unpriced(listed, listed.devices, console)
+    if listed.apis is not None:
+        console.print(_apis(listed, sources))
+    console.print(Text("sources", style="bold"))
+    console.print(sources.foot())
+    console.print(
+        Text(
+            f"Prices older than {FRESH_DAYS} days are old. Your own go into "
+            f"{user_folders().configuration / 'prices.toml'}; see --help.",
+            style="dim",
+            overflow="fold",
+        )
+    )
+
+
+def render_refreshed(rows: Iterable[RefreshedFile], console: Console) -> None:
+    """Print what a refresh did."""
+    for row in rows:
+        if row.rows:
+            console.print(Text(f"{row.rows} {row.kind} prices through {row.source} kept in {row.path}"))
+        if row.warning is not None:
+            console.print(Text(f"warning: {row.warning}", style="yellow"))
+
+
+def _devices(listed: PriceList, rows: Iterable[DevicePrices], sources: _Sources) -> Table:
+    table = _table(f"Devices, {listed.kind}, on {listed.day}")
+    table.add_column("device", no_wrap=True)
+    for heading in ("USD/h", "min–max", "quotes", "age"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("src", style="dim")
+    for row in rows:
+        price = row.price
+        if price is None:
+            table.add_row(row.device.device, Text("no price", style="dim"))
+            continue
+        many = price.quotes > 1
+        table.add_row(
+            row.device.device,
+            Text(f"{price.value:.2f}", style="bold"),
+            f"{price.min:.2f}–{price.max:.2f}" if many else "",
+            f"{price.quotes}",
+            _age(datetime.date.fromisoformat(price.as_of), listed.day),
+            sources.mark(price.sources),
+        )
+    return table
+
+
+def _unpriced(listed: PriceList, rows: Iterable[DevicePrices], console: Console) -> None:
+    names = ", ".join(row.device.device for row in rows if row.price is None)
+    if names:
+        console.print(
+            Text(
+                f"No {listed.kind} price is known for {names}: give one to have them ranked.", style="yellow"
+            )
+        )
+
+
+def _quotes(listed: PriceList, row: DevicePrices, sources: _Sources) -> Table:
+    table = _table(f"{row.device.name}: all quotes")
+    table.add_column("provider", overflow="fold")
+    table.add_column("USD/h", justify="right", no_wrap=True)
+    table.add_column("age", justify="right", no_wrap=True)
+    table.add_column("src", justify="right", style="dim")
+    table.add_column("note", style="dim", overflow="fold")
+    for quote in row.quotes:
+        table.add_row(
+            Text(quote.provider),
+            f"{quote.usd_per_hour:.2f}",
+            _age(quote.date, listed.day),
+            sources.mark([quote.source]),
+            Text(quote.note),
+        )
+    return table
+
+
+def _apis(listed: PriceList, sources: _Sources) -> Table:
+    table = _table("Embedding APIs, USD per 1M tokens and per 1M characters of English")
+    table.add_column("provider", overflow="fold")
+    table.add_column("model", overflow="fold")
+    table.add_column("1M\ntokens", justify="right", no_wrap=True)
+    table.add_column("tokens\nper char", justify="right", no_wrap=True)
+    table.add_column("1M\nchars", justify="right", no_wrap=True)
+    table.add_column("age", justify="right", no_wrap=True)
+    table.add_column("src", style="dim", no_wrap=True)
+    for row in listed.apis or ():
+        rate = row.tokens_per_character
+        mid, _, _ = row.usd_per_million_characters
+        table.add_row(
+            Text(row.provider),
+            Text(row.model),
+            Text(f"{row.usd_per_million_tokens:g}", style="bold"),
+            f"{rate.low:.2f}–{rate.high:.2f}",
+            f"{mid:.2g}",
+            _age(row.date, listed.day),
+            sources.mark([row.source]),
+        )
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=Text(title, style="bold"),
+        title_justify="left",
+        box=box.SIMPLE,
+        padding=(0, 1),
+        collapse_padding=True,
+        pad_edge=False,
+    )
+
+
+def _age(date: datetime.date, day: datetime.date) -> Text:
+    """Return an age in days; that of a price too old to count as today's stands out."""
+    days = f"{age_days(date, day)} d"
+    return Text(f"{days} old", style="yellow") if is_old(date, day) else Text(days)

@@ -1,0 +1,272 @@
+"""What counts: packaged facts, overridden by live prices, overridden by what the user says."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import pytest
+
+from farthing.catalog import facts
+from farthing.catalog.facts import Folders
+from farthing.catalog.load import (
+    API_COLUMNS,
+    RENTAL_COLUMNS,
+    load_api_prices,
+    load_devices,
+    load_models,
+    load_rental_quotes,
+)
+from farthing.catalog.lookups import device_price, find_device, find_model
+from farthing.errors import InputError
+
+TODAY = datetime.date(2026, 11, 21)
+DEVICE = """
+[{name}]
+name = "Mine"
+source = "its maker"
+date = 2026-11-01
+peak.bf16 = {{ value = 100, unit = "TFLOP/s" }}
+memory = {{ value = 10, unit = "GB" }}
+bandwidth = {{ value = 1, unit = "TB/s" }}
+"""
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    """Return folders that are there and empty."""
+    made = Folders(tmp_path / "configuration", tmp_path / "live")
+    made.configuration.mkdir()
+    made.live.mkdir()
+    return made
+
+
+def live_quotes(folders: Folders, *rows: str) -> None:
+    (folders.live / "rental_prices.csv").write_text("\n".join([",".join(RENTAL_COLUMNS), *rows]) + "\n")
+
+
+def live_apis(folders: Folders, *rows: str) -> None:
+    (folders.live / "api_prices.csv").write_text("\n".join([",".join(API_COLUMNS), *rows]) + "\n")
+
+
+def own(folders: Folders, name: str, text: str) -> Path:
+    path = folders.configuration / name
+    path.write_text(text)
+    return path
+
+
+def test_without_any_file_the_packaged_facts_count(tmp_path: Path) -> None:
+    nothing = Folders(tmp_path / "absent", tmp_path / "absent too")
+    assert facts.devices(nothing) == load_devices()
+    assert facts.models(nothing) == load_models()
+    assert facts.rental_quotes(nothing) == load_rental_quotes()
+    assert facts.api_prices(nothing) == load_api_prices()
+
+
+def test_the_folders_are_those_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "c"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "d"))
+    assert facts.user_folders() == Folders(
+        tmp_path / "c" / "farthing", tmp_path / "d" / "farthing" / "live-prices"
+    )
+    path = tmp_path / "c" / "farthing" / "devices.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text(DEVICE.format(name="mine"))
+    assert find_device(facts.devices(), "mine").name == "Mine"
+
+
+# --- Devices and models.
+
+
+def test_a_device_of_the_user_is_one_more(folders: Folders) -> None:
+    own(folders, "devices.toml", DEVICE.format(name="Mine"))
+    assert len(facts.devices(folders)) == len(load_devices()) + 1
+    assert find_device(facts.devices(folders), "MINE").memory.value == 10e9
+
+
+def test_a_device_of_the_user_replaces_one_of_the_same_name(folders: Folders) -> None:
+    own(folders, "devices.toml", DEVICE.format(name="H100-SXM"))
+    assert len(facts.devices(folders)) == len(load_devices())
+    h100 = find_device(facts.devices(folders), "h100-sxm")
+    assert h100.peak["bf16"].value == 100e12
+    assert "fp8" not in h100.peak
+    assert h100.peak["bf16"].origin == "its maker (2026-11-01)"
+
+
+def test_a_wrong_device_of_the_user_names_file_row_and_key(folders: Folders) -> None:
+    path = own(folders, "devices.toml", DEVICE.format(name="mine").replace("value = 10,", ""))
+    with pytest.raises(InputError) as caught:
+        facts.devices(folders)
+    assert str(caught.value).startswith(f"{path}: mine: memory.value is None")
+
+
+def test_a_model_of_the_user_comes_first(folders: Folders) -> None:
+    known = load_models()[0]
+    own(
+        folders,
+        "models.toml",
+        f'["{known.name}"]\nsource = "s"\ndate = 2026-11-20\n["{known.name}".config]\nmodel_type = "mine"\n',
+    )
+    found = find_model(facts.models(folders), known.name)
+    assert found is not None
+    assert found.config == {"model_type": "mine"}
+    assert len(facts.models(folders)) == len(load_models())
+
+
+def test_a_wrong_model_of_the_user_names_file_row_and_key(folders: Folders) -> None:
+    path = own(folders, "models.toml", '["org/m"]\nsource = "s"\n["org/m".config]\nmodel_type = "bert"\n')
+    with pytest.raises(InputError) as caught:
+        facts.models(folders)
+    assert str(caught.value).startswith(f"{path}: org/m: date is None")
+
+
+# --- Rental prices.
+
+
+def test_live_quotes_replace_those_that_are_no_newer_of_the_same_device_and_kind(folders: Folders) -> None:
+    live_quotes(folders, "h100-sxm,RunPod,on-demand,2.5,2026-11-20,gpuhunt 1: runpod,")
+    quotes = facts.rental_quotes(folders)
+    price = device_price(quotes, "h100-sxm", TODAY)
+    assert price is not None
+    assert (price.value, price.quotes, price.sources) == (2.5, 1, ("gpuhunt 1: runpod",))
+    packaged = load_rental_quotes()
+    assert [row for row in quotes if row.device != "h100-sxm"] == [
+        row for row in packaged if row.device != "h100-sxm"
+    ]
+    spot = [row for row in packaged if row.device == "h100-sxm" and row.kind == "spot"]
+    assert spot
+    assert [row for row in quotes if row.device == "h100-sxm" and row.kind == "spot"] == spot
+
+
+def test_packaged_quotes_that_are_newer_than_the_live_ones_still_count(folders: Folders) -> None:
+    live_quotes(
+        folders,
+        "h100-sxm,RunPod,on-demand,2.5,2026-10-24,gpuhunt 1: runpod,",
+        "h100-sxm,Lambda,on-demand,2.6,2026-08-01,gpuhunt 1: lambdalabs,kept from an earlier day",
+    )
+    counted = [
+        row for row in facts.rental_quotes(folders) if (row.device, row.kind) == ("h100-sxm", "on-demand")
+    ]
+    day = datetime.date(2026, 10, 24)
+    packaged = [row for row in load_rental_quotes() if (row.device, row.kind) == ("h100-sxm", "on-demand")]
+    assert day in {row.date for row in packaged}
+    newer = [row for row in packaged if row.date > day]
+    assert newer
+    assert counted[: len(newer)] == newer
+    assert [row.usd_per_hour for row in counted[len(newer) :]] == [2.5, 2.6]
+
+
+def test_what_the_user_pays_is_the_price(folders: Folders) -> None:
+    live_quotes(folders, "h100-sxm,RunPod,on-demand,2.5,2026-11-20,gpuhunt,")
+    own(folders, "prices.toml", "[rental.H100-SXM]\nusd_per_hour = 1.9\ndate = 2026-11-19\n")
+    price = device_price(facts.rental_quotes(folders), "h100-sxm", TODAY)
+    assert price is not None
+    assert (price.value, price.min, price.max, price.stale, price.sources) == (
+        1.9,
+        1.9,
+        1.9,
+        False,
+        ("yours",),
+    )
+    spot = device_price(facts.rental_quotes(folders), "h100-sxm", TODAY, "spot")
+    assert spot is not None
+    assert spot.sources != ("yours",)
+
+
+def test_a_price_of_the_user_gets_old_too(folders: Folders) -> None:
+    own(folders, "prices.toml", "[rental.gb200]\nusd_per_hour = 9\ndate = 2026-08-01\n")
+    assert device_price(load_rental_quotes(), "gb200", TODAY) is None
+    price = device_price(facts.rental_quotes(folders), "gb200", TODAY)
+    assert price is not None
+    assert (price.value, price.stale) == (9, True)
+
+
+def test_a_spot_price_of_the_user_replaces_the_spot_quotes(folders: Folders) -> None:
+    text = "[rental.l40s]\nusd_per_hour = 1\nspot_usd_per_hour = 0.3\ndate = 2026-11-20\n"
+    own(folders, "prices.toml", text)
+    price = device_price(facts.rental_quotes(folders), "l40s", TODAY, "spot")
+    assert price is not None
+    assert (price.value, price.quotes) == (0.3, 1)
+
+
+def test_a_price_of_a_device_of_the_users_own(folders: Folders) -> None:
+    own(folders, "devices.toml", DEVICE.format(name="mine"))
+    own(folders, "prices.toml", "[rental.mine]\nusd_per_hour = 0.5\ndate = 2026-11-20\n")
+    price = device_price(facts.rental_quotes(folders), "mine", TODAY)
+    assert price is not None
+    assert price.value == 0.5
+
+
+def test_a_price_of_a_device_that_does_not_exist_is_refused(folders: Folders) -> None:
+    path = own(folders, "prices.toml", "[rental.h1000]\nusd_per_hour = 1\ndate = 2026-11-20\n")
+    with pytest.raises(InputError) as caught:
+        facts.rental_quotes(folders)
+    assert str(caught.value).startswith(f"{path}: rental.h1000: no such device: use one of ")
+
+
+@pytest.mark.parametrize("file", ["rental_prices.csv", "api_prices.csv"])
+def test_a_wrong_live_file_names_itself(folders: Folders, file: str) -> None:
+    path = folders.live / file
+    path.write_text("price\n1\n")
+    read = facts.rental_quotes if file.startswith("rental") else facts.api_prices
+    with pytest.raises(InputError) as caught:
+        read(folders)
+    assert str(caught.value).startswith(f"{path}: columns are ")
+
+
+# --- API prices.
+
+
+def price_of(folders: Folders, provider: str, model: str) -> tuple[float, str, str]:
+    (row,) = (row for row in facts.api_prices(folders) if (row.provider, row.model) == (provider, model))
+    return row.usd_per_million_tokens, row.tokens_per_character.tokenizer, row.source
+
+
+SMALL = ("OpenAI", "text-embedding-3-small")
+
+
+@pytest.mark.parametrize(("date", "counts"), [("2099-01-01", True), ("2020-01-01", False)])
+def test_the_newer_of_live_and_packaged_counts(folders: Folders, date: str, counts: bool) -> None:
+    live_apis(folders, f"openai,TEXT-embedding-3-small,0.5,cl100k,{date},live,")
+    assert len(facts.api_prices(folders)) == len(load_api_prices())
+    prices = {
+        row.usd_per_million_tokens
+        for row in facts.api_prices(folders)
+        if (row.provider.lower(), row.model.lower()) == ("openai", SMALL[1])
+    }
+    assert prices == ({0.5} if counts else {0.02})
+
+
+def test_what_the_user_pays_an_api_is_the_price_at_the_known_tokenizer(folders: Folders) -> None:
+    live_apis(folders, "OpenAI,text-embedding-3-small,0.5,cl100k,2099-01-01,live,")
+    own(
+        folders,
+        "prices.toml",
+        "[api.openai.text-embedding-3-small]\nusd_per_million_tokens = 0.01\ndate = 2026-11-20\n",
+    )
+    assert price_of(folders, *SMALL) == (0.01, "cl100k", "yours")
+
+
+@pytest.mark.parametrize(("line", "tokenizer"), [("", "unknown"), ('tokenizer = "qwen"\n', "qwen")])
+def test_an_api_of_the_users_own(folders: Folders, line: str, tokenizer: str) -> None:
+    text = f"[api.Mine.model-1]\nusd_per_million_tokens = 0.01\ndate = 2026-11-20\n{line}"
+    own(folders, "prices.toml", text)
+    assert price_of(folders, "Mine", "model-1") == (0.01, tokenizer, "yours")
+
+
+def test_a_tokenizer_that_no_one_knows_is_refused(folders: Folders) -> None:
+    text = '[api.Mine.m]\nusd_per_million_tokens = 1\ndate = 2026-11-20\ntokenizer = "runes"\n'
+    path = own(folders, "prices.toml", text)
+    with pytest.raises(InputError) as caught:
+        facts.api_prices(folders)
+    assert str(caught.value).startswith(f"{path}: api.Mine.m: tokenizer is 'runes': use one of ")
+
+
+@pytest.mark.parametrize("name", ["devices.toml", "prices.toml", "models.toml"])
+def test_a_file_that_cannot_be_read_is_named(folders: Folders, name: str) -> None:
+    path = folders.configuration / name
+    path.write_bytes(b"\xff\xfe")
+    read = {"devices.toml": facts.devices, "prices.toml": facts.api_prices, "models.toml": facts.models}[name]
+    with pytest.raises(InputError) as caught:
+        read(folders)
+    assert str(caught.value).startswith(f"{path}: cannot be read: ")

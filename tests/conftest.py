@@ -27,10 +27,17 @@ VOCABULARY = [*WORDS, *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz0
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Give the tests a cache and a configuration of their own: none of the user's is read or changed."""
-    before = {name: os.environ.get(name) for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME")}
-    for name in before:
+    """Give the tests directories of their own: nothing of the user's but the fetched models is read or changed."""
+    from platformdirs import user_data_path
+
+    models = user_data_path("farthing") / "models"
+    names = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
+    before = {name: os.environ.get(name) for name in names}
+    for name in names:
         os.environ[name] = str(tmp_path_factory.mktemp(name.lower()))
+    data = user_data_path("farthing", ensure_exists=True)
+    if models.is_dir():
+        (data / "models").symlink_to(models)
     yield
     for name, value in before.items():
         if value is None:

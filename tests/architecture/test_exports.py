@@ -8,7 +8,18 @@ import pytest
 
 import farthing
 
-NAMES = ["EmbedResult", "Embedder", "Explanation", "FarthingError", "Receipt", "explain"]
+NAMES = [
+    "CorpusPlan",
+    "EmbedResult",
+    "Embedder",
+    "Explanation",
+    "FarthingError",
+    "Plan",
+    "Receipt",
+    "explain",
+    "plan",
+    "plan_corpus",
+]
 
 
 def test_the_public_names_are_these() -> None:

@@ -15,7 +15,7 @@ HEAVY = (
     "tokenizers",
     "safetensors",
     "transformers",
-    "typer",
+    "click",
     "rich",
 )
 ENGINE = ("torch", "openvino", "numpy", "pyarrow", "tokenizers", "safetensors", "transformers")

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from farthing.catalog.explain import explain, resolve_shape
+from farthing.catalog.calibrations import write_calibration_file
+from farthing.catalog.explain import explain
+from farthing.catalog.resolve import resolve_shape
 from farthing.errors import (
     InputError,
     MissingExtraError,
@@ -93,6 +95,61 @@ def test_local_with_calibrations() -> None:
     assert (e.device, e.dtype, e.usd_per_hour.value) == ("local", "fp32", None)
     assert measured.seconds.step == pytest.approx(0.4)
     assert measured.usd_per_million_tokens.at_100_percent == pytest.approx(0.1 / (10_240 * 3600) * 1e6)
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("t4", "fp16"), ("v100", "fp16"), ("l4", "bf16")])
+def test_the_default_dtype_is_one_that_the_device_has(device: str, dtype: str) -> None:
+    assert explain(MINILM, device=device, length=128, today=TODAY).dtype == dtype
+
+
+def test_a_model_that_does_not_fit() -> None:
+    e = explain(QWEN3, device="t4", today=TODAY, batch=64)
+    assert e.memory.fits is False
+    assert e.memory.available_bytes is not None
+    assert e.memory.needed_bytes > e.memory.available_bytes
+    assert any("does not fit" in note for note in e.notes)
+
+
+def written(folder: Path, model: ModelCalibration | None = MODEL_CALIBRATION) -> Path:
+    path = folder / "calibration.json"
+    write_calibration_file(path, CALIBRATION, model)
+    return path
+
+
+def test_a_calibration_file_says_how_fast_and_the_catalog_what_it_costs(tmp_path: Path) -> None:
+    e = explain(MINILM, device="l4", length=128, batch=16, calibration_file=written(tmp_path), today=TODAY)
+    assert (e.device, e.dtype, e.basis) == ("l4", "fp32", "calibration")
+    assert e.seconds.step == pytest.approx(0.4)
+    assert e.usd_per_hour.value is not None
+    assert e.memory.available_bytes == pytest.approx(0.9 * 24e9)
+    assert "2026-11-21" in e.basis_source
+
+
+def test_a_calibration_file_alone_is_of_a_local_device(tmp_path: Path) -> None:
+    e = explain(MINILM, length=128, calibration_file=str(written(tmp_path)), today=TODAY)
+    assert (e.device, e.energy, e.usd_per_hour.value) == ("local", None, None)
+
+
+def test_a_calibration_file_of_the_machine_alone(tmp_path: Path) -> None:
+    e = explain(QWEN3, length=128, calibration_file=written(tmp_path, None), today=TODAY)
+    assert e.basis == "calibration"
+    assert "model itself not measured" in e.basis_source
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"model": QWEN3}, r"calibration\.json: model\.model is 'all-MiniLM-L6-v2', not Qwen"),
+        ({"dtype": "bf16"}, "calibrated in fp32, not in bf16"),
+        ({"calibration_file": "nowhere.json"}, r"nowhere\.json: cannot be read as JSON.*calibrate --output"),
+    ],
+)
+def test_a_calibration_file_that_cannot_be_used(
+    tmp_path: Path, arguments: dict[str, Any], named: str
+) -> None:
+    given = {"model": MINILM, "length": 128, "calibration_file": written(tmp_path), **arguments}
+    with pytest.raises(InputError, match=named):
+        explain(**given)
 
 
 def test_calibrations_say_nothing_of_other_devices() -> None:

@@ -20,7 +20,7 @@ from farthing.cli.main import main
 from farthing.engine.locate import DEFAULT_MODEL
 
 EXECUTABLE = str(Path(sys.executable).with_name("farthing"))
-COMMANDS = ("embed", "search", "explain", "calibrate", "doctor", "fetch-model", "demo")
+COMMANDS = ("embed", "search", "explain", "plan", "prices", "calibrate", "doctor", "fetch-model", "demo")
 
 
 class Outcome(NamedTuple):
@@ -599,8 +599,11 @@ def test_help_of_a_command(farthing: Farthing, command: str) -> None:
         ("demo", ("all", "from the")),
     ],
 )
-def test_help_shows_defaults(farthing: Farthing, command: str, defaults: tuple[str, ...]) -> None:
-    text = " ".join(farthing(command, "-h").out.replace("│", " ").split())  # unwrapped
+def test_help_shows_defaults(
+    farthing: Farthing, monkeypatch: pytest.MonkeyPatch, command: str, defaults: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # a name is not broken at its hyphens
+    text = " ".join(farthing(command, "-h").out.split())
     assert text.count("[default:") >= len(defaults)
     for value in defaults:
         assert f"[default: {value}" in text or f"[default: ({value}" in text

@@ -33,8 +33,17 @@ def test_longer_texts_take_longer_at_the_same_number_of_tokens(factor: int) -> N
     assert TIMES.step_s(factor * 8, 16) < TIMES.step_s(factor, 128)
 
 
-def test_a_grid_of_one_point_is_a_constant() -> None:
-    assert StepTimes((32,), (128,), ((0.5,),)).step_s(7, 99) == pytest.approx(0.5)
+@given(st.integers(1, 1000))
+def test_beyond_the_largest_step_the_rate_stays(factor: int) -> None:
+    """Even where noise made the largest measured step hardly slower than the one before."""
+    noisy = StepTimes((64,), (512, 4096), ((0.1, 0.11),))
+    assert noisy.step_s(64 * factor, 64) == pytest.approx(0.11 * factor)
+
+
+def test_a_grid_of_one_point_is_a_constant_rate_from_there() -> None:
+    times = StepTimes((32,), (128,), ((0.5,),))
+    assert times.step_s(1, 99) == pytest.approx(0.5)
+    assert times.step_s(8, 32) == pytest.approx(1.0)
 
 
 def calibration(times: StepTimes, new_shape_s: float) -> ModelCalibration:

@@ -13,7 +13,7 @@ HEAVY = ("torch", "numpy", "openvino", "transformers", "huggingface_hub", "pyarr
 @pytest.mark.parametrize(
     "module",
     [
-        "farthing.theory.families",
+        "farthing.theory.families.configs",
         "farthing.theory.flops",
         "farthing.theory.roofline",
         "farthing.theory.pricing",

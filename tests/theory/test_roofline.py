@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from farthing.errors import InputError
 from farthing.theory.devices import Calibration, DeviceSpec
-from farthing.theory.families import shape_from_config
+from farthing.theory.families.configs import shape_from_config
 from farthing.theory.flops import article_flops, operations
 from farthing.theory.roofline import (
     arithmetic_intensity,
@@ -72,10 +72,15 @@ def test_more_tokens_never_take_less_time(batch: int, length: int, more: int) ->
 
 
 def test_memory_needed_holds_whole_tables() -> None:
-    ops = operations(QWEN3_8B, 1, 1, 2)
-    needed = memory_needed_bytes(QWEN3_8B, ops, 1, 2)
+    needed = memory_needed_bytes(QWEN3_8B, 1, 2)
     assert needed == pytest.approx(15.14e9, rel=1e-3)
-    assert weight_bytes(ops) < needed
+    assert weight_bytes(operations(QWEN3_8B, 1, 1, 2)) < needed
+
+
+def test_memory_needed_grows_with_the_tokens_of_the_pass() -> None:
+    """At the widest moment each holds the residual, a block's input, and up and gate: 2·4096 + 2·12288 values."""
+    more = memory_needed_bytes(QWEN3_8B, 1001, 2) - memory_needed_bytes(QWEN3_8B, 1, 2)
+    assert more == 1000 * (2 * 4096 + 2 * 12288) * 2
 
 
 def test_datasheet_rates() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.theory.families import shape_from_config
+from farthing.errors import InputError
+from farthing.theory.families.configs import shape_from_config
 from farthing.theory.flops import forward_flops
-from farthing.theory.work import Work, padded_batch_work
+from farthing.theory.savings import reused_flops, trimmed_flops
+from farthing.theory.work import Work, packed_batch_work, padded_batch_work
 
 SHAPE = shape_from_config(
     {
@@ -24,6 +26,8 @@ SHAPE = shape_from_config(
     },
     "config.json",
 )
+
+CAUSAL = replace(SHAPE, causal=True)
 
 LENGTHS = st.lists(st.integers(1, 64), min_size=1, max_size=20)
 WORKS = st.builds(Work, **{f.name: st.integers(0, 10**15) for f in fields(Work)})
@@ -71,3 +75,37 @@ def test_works_add_field_by_field_in_any_order(a: Work, b: Work, c: Work) -> Non
 def test_an_empty_batch_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(ValueError, match="empty"):
         padded_batch_work(SHAPE, [])
+
+
+@given(WORKS)
+def test_what_ran_is_useful_and_padded_less_reused_and_trimmed(work: Work) -> None:
+    assert (
+        work.executed_flops + work.reused_flops + work.trimmed_flops == work.useful_flops + work.padded_flops
+    )
+
+
+@given(LENGTHS, st.booleans())
+def test_packing_computes_nothing_beside_the_texts(lengths: list[int], trim: bool) -> None:
+    work = packed_batch_work(SHAPE, lengths, trim=trim)
+    assert (work.padded_tokens, work.padded_flops, work.reused_tokens, work.reused_flops) == (0, 0, 0, 0)
+    assert work.useful_flops == padded_batch_work(SHAPE, lengths).useful_flops
+    assert work.trimmed_tokens == (sum(lengths) - len(lengths) if trim else 0)
+    assert work.trimmed_flops == (sum(trimmed_flops(SHAPE, length) for length in lengths) if trim else 0)
+
+
+def test_a_shared_prefix_is_computed_once() -> None:
+    work = packed_batch_work(CAUSAL, [10, 12, 7], prefix=5, trim=True)
+    assert (work.useful_tokens, work.reused_tokens, work.trimmed_tokens) == (29, 10, 9 + 6 + 1)
+    assert work.reused_flops == 2 * forward_flops(CAUSAL, [5]).total == 2 * reused_flops(CAUSAL, 5, 12)
+    trimmed = [trimmed_flops(CAUSAL, 10), trimmed_flops(CAUSAL, 12, 5), trimmed_flops(CAUSAL, 7, 5)]
+    assert work.trimmed_flops == sum(trimmed)
+    # The first text in full, of the others what follows the prefix; then the last layer's rest is cut.
+    after = [forward_flops(CAUSAL, [length]).total - forward_flops(CAUSAL, [5]).total for length in (12, 7)]
+    assert work.executed_flops == forward_flops(CAUSAL, [10]).total + sum(after) - sum(trimmed)
+
+
+def test_a_text_that_the_prefix_does_not_fit_in_is_refused() -> None:
+    with pytest.raises(InputError, match="prefix of 7 tokens and a text of 7"):
+        packed_batch_work(CAUSAL, [7, 9], prefix=7)
+    with pytest.raises(InputError, match="both ways"):
+        packed_batch_work(SHAPE, [7, 9], prefix=2)

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import click
 
 from farthing.cli import options
 
 
-def calibrate(
-    model: options.Model = None,
-    revision: options.Revision = None,
-    dtype: options.DtypeName = "fp32",
-    as_json: options.Json = False,
-) -> None:
+@click.command("calibrate")
+@options.model
+@options.revision
+@options.dtype
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write what was measured as JSON, for `explain` and `plan --calibration FILE` on any machine.",
+)
+@options.as_json
+def calibrate(model: str | None, revision: str | None, dtype: str, output: str | None, as_json: bool) -> None:
     """Measure this machine's matrix peak and memory bandwidth, and the model's step times (about 15 s).
 
     Always measures anew; `embed` does it by itself when nothing valid is kept.
     """
+    from pathlib import Path
+
     from rich.markup import escape
 
-    from farthing.catalog.calibrations import calibrations_folder
+    from farthing.catalog.calibrations import (
+        calibration_document,
+        calibrations_folder,
+        check_calibration_path,
+        write_calibration_file,
+    )
     from farthing.cli.output import console, print_json, status
     from farthing.engine.calibration import calibrate_machine, calibrate_model
     from farthing.engine.model import load_model
@@ -27,12 +41,15 @@ def calibrate(
 
     screen = console()
     kind = options.dtype_of(dtype)
+    file = None if output is None else check_calibration_path(Path(output))
     with status(screen, "loading the model") as shown:
         loaded = load_model(model, revision=revision, dtype=kind)
         machine = calibrate_machine(kind, lambda line: shown.update(f"measuring {escape(line)}"))
         measured = calibrate_model(loaded, machine, lambda line: shown.update(f"measuring {escape(line)}"))
+    if file is not None:
+        write_calibration_file(file, machine, measured)
     if as_json:
-        print_json({"machine": asdict(machine), "model": asdict(measured)})
+        print_json(calibration_document(machine, measured))
         return
     screen.print(f"[bold]{machine.machine}[/bold]")
     screen.print(f"peak       {format_si(machine.peak_flops_per_s, 'FLOP/s')} ({machine.peak_source})")
@@ -46,4 +63,5 @@ def calibrate(
             f"{n} tokens {format_seconds(s)}" for n, s in zip(times.step_tokens, row, strict=True)
         )
         screen.print(f"  length {length:>4}: {cells}")
-    screen.print(f"kept in {escape(str(calibrations_folder()))}")
+    also = "" if file is None else f", and in {escape(str(file))}"
+    screen.print(f"kept in {escape(str(calibrations_folder()))}{also}")

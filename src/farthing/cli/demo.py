@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 from farthing.cli import options
 
@@ -17,12 +16,10 @@ QUESTIONS = (
 )
 
 
-def demo(
-    limit: Annotated[
-        int | None, typer.Option("--limit", help="Embed only the first docstrings.", show_default="all")
-    ] = None,
-    usd_per_hour: options.UsdPerHour = None,
-) -> None:
+@click.command("demo")
+@click.option("--limit", type=int, help="Embed only the first docstrings.", show_default="all")
+@options.usd_per_hour
+def demo(limit: int | None, usd_per_hour: float | None) -> None:
     """Embed the documentation of Python's own standard library, ask it three questions, and print the receipt."""
     import json
 

@@ -6,13 +6,17 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import click
+
 from farthing.cli import options
 from farthing.units import SECONDS_PER_HOUR, format_si
 
 _ENGINE_PACKAGES = ("torch", "openvino", "tokenizers", "numpy", "pyarrow", "safetensors", "huggingface-hub")
 
 
-def doctor(as_json: options.Json = False) -> None:
+@click.command("doctor")
+@options.as_json
+def doctor(as_json: bool) -> None:
     """Show the device, the extras, the default model, the calibration's age and the price that would be used."""
     from rich.table import Table
     from rich.text import Text

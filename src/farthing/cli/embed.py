@@ -2,48 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+import click
 
 from farthing.cli import options
 
 
+@click.command("embed")
+@click.argument("source", metavar="INPUT")
+@click.option("--output", "-o", metavar="OUT", required=True, help="Parquet file to write.")
+@options.model
+@options.revision
+@options.device
+@options.dtype
+@click.option(
+    "--length", type=int, help="Truncate texts to this many tokens.", show_default="the model's own limit"
+)
+@click.option("--text-field", default="text", help="Field or column of the text.")
+@click.option("--id-field", help="Field or column of the id.", show_default="row number")
+@click.option("--limit", type=int, help="Embed only the first texts.", show_default="all")
+@click.option("--prompt-name", help="The model's prompt to put before each text.")
+@options.usd_per_hour
+@options.as_json
 def embed(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="INPUT", help=".txt (a text per line), .jsonl, .csv, .parquet, or - for stdin."
-        ),
-    ],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="Parquet file to write.")],
-    model: options.Model = None,
-    revision: options.Revision = None,
-    device: options.Device = "local",
-    dtype: options.DtypeName = "fp32",
-    length: Annotated[
-        int | None,
-        typer.Option(
-            "--length", help="Truncate texts to this many tokens.", show_default="the model's own limit"
-        ),
-    ] = None,
-    text_field: Annotated[str, typer.Option("--text-field", help="Field or column of the text.")] = "text",
-    id_field: Annotated[
-        str | None, typer.Option("--id-field", help="Field or column of the id.", show_default="row number")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", help="Embed only the first texts.", show_default="all")
-    ] = None,
-    prompt_name: Annotated[
-        str | None, typer.Option("--prompt-name", help="The model's prompt to put before each text.")
-    ] = None,
-    usd_per_hour: options.UsdPerHour = None,
-    as_json: options.Json = False,
+    source: str,
+    output: str,
+    model: str | None,
+    revision: str | None,
+    device: str,
+    dtype: str,
+    length: int | None,
+    text_field: str,
+    id_field: str | None,
+    limit: int | None,
+    prompt_name: str | None,
+    usd_per_hour: float | None,
+    as_json: bool,
 ) -> None:
     """Embed a text file or a corpus, and say exactly what it cost.
 
-    The output is Parquet: id, embedding (fixed-size list of float32) and tokens. It appears under its name
-    only when it is whole.
+    INPUT is .txt (a text per line), .jsonl, .csv, .parquet, or - for stdin. The output is Parquet: id, embedding
+    (fixed-size list of float32) and tokens. It appears under its name only when it is whole.
     """
     from farthing.bulk.embed_file import embed_file
     from farthing.bulk.embedder import Embedder

@@ -2,43 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+import click
 
 from farthing.cli import options
 
 
+@click.command("explain")
+@click.argument("model")
+@click.option(
+    "--device",
+    help="Device in the catalog, or local.",
+    show_default="h100-sxm; local with --calibration",
+)
+@click.option(
+    "--length", type=int, help="Tokens per text.", show_default="1024, or the model's limit if lower"
+)
+@click.option("--batch", type=int, default=1, help="Texts per pass.")
+@click.option(
+    "--dtype",
+    help="fp32, bf16, fp16, fp8 or int8; without bf16 the default is fp16.",
+    show_default="bf16; local: fp32",
+)
+@click.option(
+    "--calibration",
+    "calibration_file",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="What `farthing calibrate --output FILE` measured there, instead of the datasheet.",
+)
+@click.option(
+    "--usd-per-hour", type=click.FloatRange(min=0), help="Price of the device.", show_default="catalog"
+)
+@click.option("--utilization", type=float, help="Price at this share of busy time, 0 to 1, too.")
+@click.option(
+    "--plot", type=click.Path(dir_okay=False), metavar="FILE", help="Draw the roofline: .svg or .png."
+)
+@options.as_json
 def explain(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Catalog name, model folder or hub id.")],
-    device: Annotated[str, typer.Option("--device", help="Device in the catalog, or local.")] = "h100-sxm",
-    length: Annotated[
-        int | None,
-        typer.Option("--length", help="Tokens per text.", show_default="1024, or the model's limit if lower"),
-    ] = None,
-    batch: Annotated[int, typer.Option("--batch", help="Texts per pass.")] = 1,
-    dtype: Annotated[
-        str | None,
-        typer.Option("--dtype", help="fp32, bf16, fp16, fp8 or int8.", show_default="bf16; local: fp32"),
-    ] = None,
-    usd_per_hour: Annotated[
-        float | None,
-        typer.Option("--usd-per-hour", min=0, help="Price of the device.", show_default="catalog"),
-    ] = None,
-    utilization: Annotated[
-        float | None,
-        typer.Option("--utilization", help="Price at this share of busy time, 0 to 1, too."),
-    ] = None,
-    as_json: options.Json = False,
+    model: str,
+    device: str | None,
+    length: int | None,
+    batch: int,
+    dtype: str | None,
+    calibration_file: str | None,
+    usd_per_hour: float | None,
+    utilization: float | None,
+    plot: str | None,
+    as_json: bool,
 ) -> None:
     """Explain what one forward pass costs on a device: FLOPs, bytes, bound, seconds and price.
 
-    Works offline and without torch.
+    Operation by operation, batch by batch, and beside the same weights as a text generator. MODEL is a
+    catalog name, a model folder or a hub id. Works offline and without torch.
     """
     from farthing.catalog.explain import explain as explain_pass
-    from farthing.cli.explain_view import render_explanation
-    from farthing.cli.output import console, print_json
 
+    if plot is not None:
+        from farthing.report.style import picture_path
+
+        picture_path(plot)
     explanation = explain_pass(
         model,
         device=device,
@@ -47,8 +69,19 @@ def explain(
         dtype=dtype,
         usd_per_hour=usd_per_hour,
         utilization=utilization,
+        calibration_file=calibration_file,
     )
+    if plot is not None:
+        from farthing.report.roofline_plot import draw_roofline
+        from farthing.report.style import save
+
+        save(draw_roofline(explanation), plot)
     if as_json:
+        from farthing.cli.output import print_json
+
         print_json(explanation.as_dict())
-    else:
-        render_explanation(explanation, console())
+        return
+    from farthing.cli.explain_view import render_explanation
+    from farthing.cli.output import console
+
+    render_explanation(explanation, console())

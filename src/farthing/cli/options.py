@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast, get_args
+from typing import cast, get_args
 
-import typer
+import click
 
 from farthing.errors import InputError
 from farthing.theory.devices import Dtype
 
-Model = Annotated[
-    str | None,
-    typer.Option("--model", "-m", help="Model folder or hub id.", show_default="all-MiniLM-L6-v2"),
-]
-Revision = Annotated[
-    str | None, typer.Option("--revision", help="Commit, branch or tag on the hub.", show_default="newest")
-]
-Device = Annotated[str, typer.Option("--device", help="What to run on: local.")]
-DtypeName = Annotated[
-    str, typer.Option("--dtype", help="fp32, or bf16 on processors that have it (faster, less exact).")
-]
-UsdPerHour = Annotated[
-    float | None,
-    typer.Option("--usd-per-hour", min=0, help="Price of the device.", show_default="from the configuration"),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+model = click.option("--model", "-m", help="Model folder or hub id.", show_default="all-MiniLM-L6-v2")
+revision = click.option("--revision", help="Commit, branch or tag on the hub.", show_default="newest")
+device = click.option("--device", default="local", help="What to run on: local.")
+dtype = click.option(
+    "--dtype", default="fp32", help="fp32, or bf16 on processors that have it (faster, less exact)."
+)
+usd_per_hour = click.option(
+    "--usd-per-hour",
+    type=click.FloatRange(min=0),
+    help="Price of the device.",
+    show_default="from the configuration",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 
 
 def dtype_of(name: str) -> Dtype:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.status import Status
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
 
 
 def console() -> Console:
     """Return the console that people read; stdout stays free for JSON."""
-    return Console(stderr=True, highlight=False, soft_wrap=False)
+    # Here, so that a command that prints JSON alone does not wait for the drawing of tables.
+    from rich.console import Console
+
+    # What users name is shown as it is: no :name: becomes a picture, and their table is not read.
+    return Console(stderr=True, highlight=False, soft_wrap=False, emoji=False)
 
 
 def status(screen: Console, line: str) -> Status:
     """Return a spinner beside a line; silent where nobody watches: in a log it would leave an empty line."""
+    from rich.console import Console
+
     return (screen if screen.is_terminal else Console(quiet=True)).status(line)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from farthing.cli import options
 from farthing.errors import InputError
@@ -14,22 +14,25 @@ if TYPE_CHECKING:
     from farthing.engine.checkpoint import Checkpoint
 
 
+@click.command("search")
+@click.argument("embeddings", metavar="OUT")
+@click.argument("question")
+@click.option("--top", "-k", type=int, default=5, help="Hits to show.")
+@click.option("--model", "-m", help="Model for the question.", show_default="the one in the file")
+@click.option("--prompt-name", help="The model's prompt to put before the question.")
+@options.as_json
 def search(
-    embeddings: Annotated[str, typer.Argument(metavar="OUT", help="Parquet file that `embed` wrote.")],
-    question: Annotated[str, typer.Argument(metavar="QUESTION", help="What to look for.")],
-    top: Annotated[int, typer.Option("--top", "-k", help="Hits to show.")] = 5,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", help="Model for the question.", show_default="the one in the file"),
-    ] = None,
-    prompt_name: Annotated[
-        str | None, typer.Option("--prompt-name", help="The model's prompt to put before the question.")
-    ] = None,
-    as_json: options.Json = False,
+    embeddings: str,
+    question: str,
+    top: int,
+    model: str | None,
+    prompt_name: str | None,
+    as_json: bool,
 ) -> None:
     """Find the texts nearest to a question, with the model that embedded them.
 
-    Texts are shown when the input that they came from is still there, unchanged.
+    OUT is a Parquet file that `embed` wrote. Texts are shown when the input that they came from is still
+    there, unchanged.
     """
     from farthing.bulk.embedder import Embedder
     from farthing.bulk.records import shown

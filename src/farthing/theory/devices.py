@@ -47,7 +47,9 @@ class StepTimes:
     """Measured seconds of one step over a grid of text lengths and step sizes.
 
     A step is one forward pass of `batch` texts of `length` tokens on one stream while every other stream
-    is as busy. Time, not efficiency, is interpolated, linearly in the logarithms.
+    is as busy. Time, not efficiency, is interpolated, linearly in the logarithms. Steps beyond the largest one keep
+    its tokens per second: by then a device is near saturation, and a slope between two noisy points would promise
+    more than any peak allows.
 
     Attributes:
         lengths: lengths of the grid in tokens, rising.
@@ -63,8 +65,10 @@ class StepTimes:
         """Return the seconds of a step of `batch` texts of `length` tokens."""
         log_tokens = math.log(batch * length)
         grid = [math.log(n) for n in self.step_tokens]
-        per_length = [_interpolate(grid, [math.log(s) for s in row], log_tokens) for row in self.seconds]
-        return math.exp(_interpolate([math.log(s) for s in self.lengths], per_length, math.log(length)))
+        within = min(log_tokens, grid[-1])
+        per_length = [_interpolate(grid, [math.log(s) for s in row], within) for row in self.seconds]
+        log_s = _interpolate([math.log(s) for s in self.lengths], per_length, math.log(length))
+        return math.exp(log_s + log_tokens - within)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""From a shape, the rates of a device and its price to an Explanation.
+"""From a model on a device and its price to an Explanation.
 
 Everything is an argument. Knows no catalog, no file, no screen.
 """
@@ -6,84 +6,84 @@ Everything is an argument. Knows no catalog, no file, no screen.
 from __future__ import annotations
 
 from farthing.errors import InputError
-from farthing.theory.devices import DTYPE_BYTES, ModelCalibration
+from farthing.theory.devices import DTYPE_BYTES
+from farthing.theory.energy import energy_per_million_tokens
 from farthing.theory.explanation import (
+    BatchRow,
     Explanation,
+    HostShare,
     HourlyPrice,
     MemoryNeed,
     MillionTokens,
+    OperationShare,
     PassFlops,
     PassSeconds,
 )
 from farthing.theory.flops import article_flops, forward_flops, linear_flops_per_token, operations
+from farthing.theory.generation import generation
+from farthing.theory.host import HostPath, host_path
 from farthing.theory.pricing import RentalPrice, usd_per_million_tokens
 from farthing.theory.roofline import (
-    Rates,
     arithmetic_intensity,
     bytes_moved,
     memory_needed_bytes,
     ridge_point,
-    step_seconds,
     total_flops,
     weight_bytes,
 )
 from farthing.theory.shapes import ModelShape
+from farthing.theory.steps import StepModel
 
-DATASHEET_ERROR = 0.30
-"""How much longer a step may take than predicted from a datasheet: the worst published error, 12–30 %.
-
-Source: design/theory.md, "Time of one step".
-"""
-
-CALIBRATED_ERROR = 0.05
-"""Error of a prediction from the model's own calibration, either way: 3–5 % is expected. Same source."""
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+"""Batches that latency and throughput are shown for: the article's own."""
 
 
 def build_explanation(
+    steps: StepModel,
     *,
     model: str,
-    shape: ModelShape,
-    rates: Rates,
     batch: int,
     length: int,
     price: RentalPrice | None = None,
     utilization: float | None = None,
-    model_calibration: ModelCalibration | None = None,
+    power_w: float | None = None,
 ) -> Explanation:
     """Explain one forward pass of `batch` texts of `length` tokens each.
 
     Args:
+        steps: the model on the device. Of measured rates, each of several streams is taken to get an equal
+            share.
         model: name of the model, to be shown.
-        shape: its shape.
-        rates: the device. Of measured rates, each of several streams is taken to get an equal share.
         batch: texts per pass.
         length: tokens per text.
         price: price of the device; None leaves the USD fields None.
         utilization: an extra utilization to price at, above 0 and at most 1.
-        model_calibration: this model's own step times on the device; they replace the roofline's step time.
+        power_w: rated power of the device; None leaves the energy None.
 
     Raises:
-        InputError: `batch` or `length` is not positive, `utilization` is out of range, or the model's
-            calibration is in another dtype than the rates.
+        InputError: `batch` or `length` is not positive, or `utilization` is out of range.
     """
-    bytes_per_value = DTYPE_BYTES[rates.dtype]
-    ops = operations(shape, batch, length, bytes_per_value)
-    flops = forward_flops(shape, [length] * batch)
-    tokens, moved = batch * length, bytes_moved(ops)
-    streams = model_calibration.streams if model_calibration else 1
-    seconds = _seconds(shape, rates, batch, length, model_calibration)
-    tokens_per_s = streams * tokens / seconds.step
-    needed = memory_needed_bytes(shape, ops, tokens, bytes_per_value)
-    intensity = arithmetic_intensity(flops.total, moved)
-    ridge = ridge_point(rates.peak_flops_per_s, rates.bandwidth_bytes_per_s)
-
-    def per_million(share: float | None) -> float | None:
-        if price is None or share is None:
-            return None
-        return usd_per_million_tokens(price.value, tokens_per_s, share)
-
     if utilization is not None and not 0 < utilization <= 1:
         raise InputError(f"utilization is {utilization}: give a fraction above 0 and at most 1")
+    shape, rates = steps.shape, steps.rates
+    kernels = steps.kernel_times(batch, length)
+    ops = [kernel.operation for kernel in kernels]
+    flops = forward_flops(shape, [length] * batch)
+    tokens, moved = batch * length, bytes_moved(ops)
+    step = steps.seconds(batch, length)
+    tokens_per_s = steps.streams * tokens / step.mid
+    saturated_at = steps.saturation_tokens(length)
+    needed = memory_needed_bytes(shape, tokens, DTYPE_BYTES[rates.dtype])
+    intensity = arithmetic_intensity(flops.total, moved)
+    ridge = ridge_point(rates.peak_flops_per_s, rates.bandwidth_bytes_per_s)
+    usd_per_hour = None if price is None else price.value
+    host = _host(host_path(steps.model_calibration), steps, length, usd_per_hour)
+
+    def per_million(share: float | None) -> float | None:
+        if usd_per_hour is None or share is None:
+            return None
+        return usd_per_million_tokens(usd_per_hour, tokens_per_s, share)
+
     return Explanation(
         model=model,
         device=rates.device,
@@ -109,9 +109,24 @@ def build_explanation(
         arithmetic_intensity=intensity,
         ridge_point=ridge,
         bound="compute" if intensity > ridge else "memory",
-        seconds=seconds,
-        streams=streams,
+        seconds=PassSeconds(
+            compute=flops.total * steps.streams / rates.achievable_flops_per_s,
+            memory=moved * steps.streams / rates.bandwidth_bytes_per_s,
+            step=step.mid,
+            low=step.low,
+            high=step.high,
+        ),
+        basis=steps.basis,
+        basis_source=steps.basis_source,
+        ops=_operations(steps, batch, length),
+        streams=steps.streams,
         tokens_per_s=tokens_per_s,
+        saturation_tokens=saturated_at,
+        saturated_tokens_per_s=steps.tokens_per_s(length),
+        batches=_batches(steps, length, host.lone_s, usd_per_hour, saturated_at // length),
+        host=host,
+        generation=generation(steps, length, BATCHES, usd_per_hour),
+        energy=energy_per_million_tokens(power_w, tokens_per_s),
         rates=rates,
         usd_per_hour=_hourly(price),
         utilization=utilization,
@@ -120,33 +135,83 @@ def build_explanation(
             at_10_percent=per_million(0.1),
             at_utilization=per_million(utilization),
         ),
-        notes=_notes(rates, batch, length, price=price, measured=model_calibration, needed_bytes=needed),
+        notes=_notes(steps, batch, length, price=price, needed_bytes=needed, host=host),
     )
 
 
-def _seconds(
-    shape: ModelShape, rates: Rates, batch: int, length: int, measured: ModelCalibration | None
-) -> PassSeconds:
-    ops = operations(shape, batch, length, DTYPE_BYTES[rates.dtype])
-    flops, moved = total_flops(ops), bytes_moved(ops)
-    streams = measured.streams if measured else 1
-    rate, bandwidth = rates.achievable_flops_per_s / streams, rates.bandwidth_bytes_per_s / streams
-    if measured is None:
-        step = step_seconds(ops, rate, bandwidth)
-        low = step_seconds(ops, rates.best_flops_per_s, bandwidth)
-        high = step * (1 + DATASHEET_ERROR)
-    elif measured.dtype != rates.dtype:
-        raise InputError(
-            f"{measured.model} was calibrated in {measured.dtype}, the device in {rates.dtype}: "
-            "run `farthing calibrate` again"
+def _operations(steps: StepModel, batch: int, length: int) -> tuple[OperationShare, ...]:
+    """Return the operations; where the model was measured, their seconds add up to the measured step."""
+    kernels = steps.kernel_times(batch, length)
+    busy = sum(kernel.seconds for kernel in kernels)
+    scale = steps.seconds(batch, length).mid / busy if steps.model_calibration else 1.0
+    return tuple(
+        OperationShare(
+            name=kernel.operation.name,
+            flops=kernel.operation.flops,
+            bytes=kernel.operation.total_bytes,
+            arithmetic_intensity=arithmetic_intensity(kernel.operation.flops, kernel.operation.total_bytes),
+            seconds=kernel.seconds * scale,
+            share=kernel.seconds / busy,
+            bound=kernel.bound,
         )
-    else:
-        step = measured.step_times.step_s(batch, length)
-        low, high = step * (1 - CALIBRATED_ERROR), step * (1 + CALIBRATED_ERROR)
-    return PassSeconds(compute=flops / rate, memory=moved / bandwidth, step=step, low=low, high=high)
+        for kernel in kernels
+    )
+
+
+def _batches(
+    steps: StepModel, length: int, host_s: float, usd_per_hour: float | None, saturated: int
+) -> tuple[BatchRow, ...]:
+    """Return a row for each of `BATCHES`, and one for the batch that saturates the device."""
+    alone = steps.seconds(1, length).mid
+    value_bytes, memory = DTYPE_BYTES[steps.rates.dtype], steps.rates.memory_bytes
+    rows = []
+    for batch in sorted({*BATCHES, saturated}):
+        seconds = steps.seconds(batch, length)
+        rate = steps.streams * batch * length / seconds.mid
+        needed = memory_needed_bytes(steps.shape, batch * length, value_bytes)
+        ops = operations(steps.shape, batch, length, value_bytes)
+        flops = total_flops(ops)
+        rows.append(
+            BatchRow(
+                batch=batch,
+                saturates=batch >= saturated,
+                seconds=seconds,
+                latency_s=seconds.mid + host_s,
+                tokens_per_s=rate,
+                gain=batch * alone / seconds.mid,
+                slowdown=seconds.mid / alone,
+                arithmetic_intensity=arithmetic_intensity(flops, bytes_moved(ops)),
+                flops_per_s=steps.streams * flops / seconds.mid,
+                fits=None if memory is None else needed <= memory,
+                usd_per_million_tokens=None
+                if usd_per_hour is None
+                else usd_per_million_tokens(usd_per_hour, rate),
+            )
+        )
+    return tuple(rows)
+
+
+def _host(path: HostPath, steps: StepModel, length: int, usd_per_hour: float | None) -> HostShare:
+    """Return the host beside the device. Source: design/theory.md, "Time of one step"."""
+    busy, device = path.busy_s(length), length / steps.tokens_per_s(length).mid
+    tokens_per_s = length / max(busy, device)
+    return HostShare(
+        busy_s=busy,
+        device_s=device,
+        lone_s=path.lone_s(length),
+        lone_latency_s=path.lone_s(length) + steps.seconds(1, length).mid,
+        tokens_per_s=tokens_per_s,
+        limited_by="host" if busy > device else "device",
+        usd_per_million_tokens=None
+        if usd_per_hour is None
+        else usd_per_million_tokens(usd_per_hour, tokens_per_s),
+        source=path.source,
+    )
 
 
 def _article_reason(shape: ModelShape) -> str:
+    if not shape.layers:
+        return "it has no layers: both formulas give nothing"
     coefficient = linear_flops_per_token(shape) / (shape.layers * shape.hidden**2)
     causal = "; it counts the full attention matrix, a causal model needs half" if shape.causal else ""
     return f"its 25.5·h² per token and layer is Llama-70B's, this model's is {coefficient:.1f}·h²{causal}"
@@ -167,15 +232,20 @@ def _hourly(price: RentalPrice | None) -> HourlyPrice:
 
 
 def _notes(
-    rates: Rates,
+    steps: StepModel,
     batch: int,
     length: int,
     *,
     price: RentalPrice | None,
-    measured: ModelCalibration | None,
     needed_bytes: int,
+    host: HostShare,
 ) -> tuple[str, ...]:
+    rates, measured = steps.rates, steps.model_calibration
     notes = []
+    if not steps.shape.layers:
+        notes.append(
+            "a static model: each token is looked up and averaged, so memory binds and FLOPs are none"
+        )
     if measured is not None:
         notes.append(f"step time measured for this model on this machine, {measured.measured_at}, ±5 %")
         times = measured.step_times
@@ -184,13 +254,23 @@ def _notes(
             and times.step_tokens[0] <= batch * length <= times.step_tokens[-1]
         ):
             notes.append("batch × length lies outside the measured grid: the step time is extrapolated")
+        notes.append(
+            f"steps beyond {times.step_tokens[-1]:,} tokens are taken to run at the tokens/s of those"
+        )
         if measured.streams > 1:
             notes.append(f"{measured.streams} passes run side by side; tokens/s counts all of them")
     elif rates.calibrated:
-        notes.append("this model was not calibrated here: a lower bound from this machine's measured peak")
-    else:
         notes.append(
-            "from the datasheet, not measured; a launch-bound run under 500 tokens may take twice as long"
+            "this model was not calibrated here: taken from the machine's measured peak; run `farthing calibrate`"
+        )
+    else:
+        notes.append("from the datasheet and what kernels are published to reach, not measured")
+    if steps.launch_bound(batch, length):
+        notes.append("launch-bound: the device waits for the host to launch kernels; larger batches are free")
+    if host.limited_by == "host":
+        notes.append(
+            f"one server process is slower than the device, {host.busy_s / host.device_s:.0f} times: "
+            "it takes several, or fewer and larger requests, to keep the device busy"
         )
     if price is None:
         notes.append("no price is known for this device: give --usd-per-hour")

@@ -8,7 +8,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from farthing.theory.energy import Energy
+from farthing.theory.generation import Generation
 from farthing.theory.roofline import Rates
+from farthing.theory.steps import Basis, Bound, Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,79 @@ class MillionTokens:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OperationShare:
+    """One kind of operation of the pass, summed over the layers.
+
+    `seconds` and `share` (of all kernels' seconds) are as expected of the device; `bound` says what they go to:
+    FLOPs, bytes, or the fixed time of small kernels (overhead).
+    """
+
+    name: str
+    flops: int
+    bytes: int
+    arithmetic_intensity: float
+    seconds: float
+    share: float
+    bound: Bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostShare:
+    """The host beside the device.
+
+    Attributes:
+        busy_s: seconds that one text occupies the server's host.
+        device_s: seconds that it occupies the device, at saturation.
+        lone_s: host seconds of a lone request; they add to the device's.
+        lone_latency_s: both together: what a lone request of one text waits.
+        tokens_per_s: what gets through a busy server, 1 / max(host, device) texts: the two overlap.
+        limited_by: which of the two limits it.
+        usd_per_million_tokens: price of the tokens that get through; None without a price.
+        source: where the host's seconds come from.
+    """
+
+    busy_s: float
+    device_s: float
+    lone_s: float
+    lone_latency_s: float
+    tokens_per_s: float
+    limited_by: Literal["host", "device"]
+    usd_per_million_tokens: float | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRow:
+    """A step of `batch` texts of the same length.
+
+    Attributes:
+        batch: texts.
+        saturates: whether it reaches the saturation point: a larger one brings less than 5 % more.
+        seconds: device seconds of the step.
+        latency_s: what each of its users waits: the step and the host time of one text.
+        tokens_per_s: tokens per second with every stream kept busy, as expected.
+        gain: their ratio to one text alone.
+        slowdown: ratio of the step's seconds to those of one text alone.
+        arithmetic_intensity: FLOPs per byte moved.
+        flops_per_s: FLOPs that the whole device does per second meanwhile.
+        fits: whether it fits the memory; None when that is unknown.
+        usd_per_million_tokens: price of the tokens; None without a price.
+    """
+
+    batch: int
+    saturates: bool
+    seconds: Interval
+    latency_s: float
+    tokens_per_s: float
+    gain: float
+    slowdown: float
+    arithmetic_intensity: float
+    flops_per_s: float
+    fits: bool | None
+    usd_per_million_tokens: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """What one pass costs, and why. SI base units and USD.
 
@@ -84,8 +160,17 @@ class Explanation:
         ridge_point: FLOP/byte at which the device's compute and memory take equally long.
         bound: what limits the pass: compute if the intensity is above the ridge point, else memory.
         seconds: how long a pass takes.
+        basis: whether that comes from a measurement of the device or from its datasheet.
+        basis_source: the basis in words.
+        ops: the pass, operation by operation.
         streams: passes that run side by side on the device.
         tokens_per_s: tokens per second with every stream kept busy.
+        saturation_tokens: tokens of a step beyond which a larger batch brings less than 5 % more.
+        saturated_tokens_per_s: tokens per second of such steps and larger ones.
+        batches: latency and throughput against the batch.
+        host: the host beside the device.
+        generation: the same weights as a text generator; None for a model without layers.
+        energy: at most this much per million tokens; None when the board's power is unknown.
         rates: what the device is taken to reach, with sources.
         usd_per_hour: price of the device.
         utilization: share of the time that the device is busy, as asked for; None if not asked.
@@ -109,8 +194,17 @@ class Explanation:
     ridge_point: float
     bound: Literal["compute", "memory"]
     seconds: PassSeconds
+    basis: Basis
+    basis_source: str
+    ops: tuple[OperationShare, ...]
     streams: int
     tokens_per_s: float
+    saturation_tokens: int
+    saturated_tokens_per_s: Interval
+    batches: tuple[BatchRow, ...]
+    host: HostShare
+    generation: Generation | None
+    energy: Energy | None
     rates: Rates
     usd_per_hour: HourlyPrice
     utilization: float | None

@@ -5,12 +5,14 @@ Knows prices as numbers with a source and a date. Knows no catalog, and nothing 
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
 
 from farthing.errors import InputError
 from farthing.units import SECONDS_PER_HOUR, TOKENS_PER_MILLION
 
 SECONDS_PER_DAY = 24 * SECONDS_PER_HOUR
+DAYS_PER_MONTH = 365.25 / 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,70 @@ class RentalPrice:
     sources: tuple[str, ...]
 
 
+def check_positive(name: str, value: float) -> float:
+    """Return a finite number above 0.
+
+    Raises:
+        InputError: it is not; `name` says what it is.
+    """
+    if not 0 < value < float("inf"):
+        raise InputError(f"{name} is {value}: give a number above 0")
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpotTerms:
+    """What interruptions of spot devices cost.
+
+    Attributes:
+        mean_time_between_s: mean time between interruptions of one device.
+        lost_s: time that each loses: the restart elsewhere, and work that was under way.
+        drain_s: time before each that takes no new work.
+    """
+
+    mean_time_between_s: float
+    lost_s: float
+    drain_s: float
+
+    def __post_init__(self) -> None:
+        """Check the times.
+
+        Raises:
+            InputError: the time between interruptions is not above 0, or another is below 0.
+        """
+        check_positive("spot: the time between interruptions", self.mean_time_between_s)
+        if not (0 <= self.lost_s < float("inf") and 0 <= self.drain_s < float("inf")):
+            raise InputError(
+                f"spot: {self.lost_s} s lost and {self.drain_s} s drained: give numbers of at least 0"
+            )
+
+    @property
+    def useful_share(self) -> float:
+        """Share of the paid time that does useful work."""
+        return max(0.0, 1 - (self.lost_s + self.drain_s) / self.mean_time_between_s)
+
+
+SPOT_TERMS = SpotTerms(mean_time_between_s=6 * SECONDS_PER_HOUR, lost_s=180.0, drain_s=30.0)
+"""An assumption, said so wherever it is used: an interruption every six hours, three minutes to come back, and a
+notice of thirty seconds (AWS gives two minutes, GCP and Azure thirty seconds)."""
+
+
+def spot_usd_per_hour(usd_per_hour: float, terms: SpotTerms) -> float:
+    """Return USD per useful hour of a device that is interrupted now and then.
+
+    Raises:
+        InputError: interruptions leave no useful time.
+
+    Source: design/theory.md, "Queueing": price / (1 − (lost + drain)/MTBF).
+    """
+    if terms.useful_share <= 0:
+        raise InputError(
+            f"spot: {terms.lost_s + terms.drain_s:g} s are lost every {terms.mean_time_between_s:g} s: "
+            "interruptions leave no useful time; use on-demand devices"
+        )
+    return usd_per_hour / terms.useful_share
+
+
 def usd_per_million_tokens(usd_per_hour: float, tokens_per_s: float, utilization: float = 1.0) -> float:
     """Return USD per million tokens; idle time is paid for too.
 
@@ -56,6 +122,19 @@ def usd_per_million_tokens(usd_per_hour: float, tokens_per_s: float, utilization
     if not tokens_per_s > 0:
         raise InputError(f"tokens per second is {tokens_per_s}: give a number above 0")
     return usd_per_hour / (tokens_per_s * SECONDS_PER_HOUR) * TOKENS_PER_MILLION / utilization
+
+
+def given_price(usd_per_hour: float, day: datetime.date) -> RentalPrice:
+    """Return the price that a user gives, as of `day`: no interval, never old."""
+    return RentalPrice(
+        value=usd_per_hour,
+        min=usd_per_hour,
+        max=usd_per_hour,
+        as_of=day.isoformat(),
+        quotes=1,
+        stale=False,
+        sources=("as given",),
+    )
 
 
 def tokens_per_day(tokens_per_s: float, utilization: float = 1.0) -> float:

@@ -16,6 +16,13 @@ from farthing.theory.devices import Calibration, DeviceSpec, Dtype
 from farthing.theory.flops import Operation
 from farthing.theory.shapes import ModelShape
 
+USABLE_MEMORY_SHARE = 0.9
+"""Share of a device's memory that a model may fill; the driver, the context and the allocator's gaps take the rest.
+
+Source: vLLM, the default of `gpu_memory_utilization` (huggingface.co/neuralmagic/Mistral-7B-Instruct-v0.3-GPTQ-4bit,
+discussion 1).
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
@@ -28,7 +35,7 @@ class Rates:
         achievable_flops_per_s: what matrix products are expected to reach.
         best_flops_per_s: what they reach if all goes well; gives the low end of the step time.
         bandwidth_bytes_per_s: what memory is expected to reach.
-        memory_bytes: size of the memory, or None when unknown.
+        memory_bytes: memory that a model may fill, or None when unknown.
         peak_source: where the peak comes from.
         achievable_source: where the expected rate comes from.
         bandwidth_source: where the bandwidth comes from.
@@ -78,7 +85,7 @@ def datasheet_rates(spec: DeviceSpec, dtype: Dtype) -> Rates:
         achievable_flops_per_s=min(reached, peak),
         best_flops_per_s=max(reached, peak),
         bandwidth_bytes_per_s=spec.bandwidth_bytes_per_s,
-        memory_bytes=spec.memory_bytes,
+        memory_bytes=spec.memory_bytes * USABLE_MEMORY_SHARE,
         peak_source=spec.sources.get(f"peak_flops_per_s.{dtype}", "datasheet"),
         achievable_source=source,
         bandwidth_source=f"datasheet, not measured; {spec.sources.get('bandwidth_bytes_per_s', 'datasheet')}",
@@ -120,22 +127,20 @@ def bytes_moved(ops: Iterable[Operation]) -> int:
     return sum(op.total_bytes for op in ops)
 
 
-def memory_needed_bytes(
-    shape: ModelShape, ops: Iterable[Operation], tokens: int, bytes_per_value: int
-) -> int:
+def memory_needed_bytes(shape: ModelShape, tokens: int, bytes_per_value: int) -> int:
     """Return the memory that a pass needs: all weights, whole embedding tables, and the widest moment.
 
     Args:
-        shape: the model.
-        ops: its operations, as `flops.operations` gives them; the gather is replaced by the whole tables.
+        shape: the model; of a mixture of experts all experts are kept.
         tokens: tokens of the pass; at the widest moment each holds the residual stream, a block's input and
             its widest product. No cache outlives the pass.
         bytes_per_value: bytes of one weight and of one activation.
     """
-    weights = sum(op.weight_bytes for op in ops if op.name != "embedding gather")
-    up_width = (2 if shape.gated_mlp else 1) * shape.intermediate
-    widest = 2 * shape.hidden + max(shape.attention_width + 2 * shape.kv_width, up_width)
-    return weights + (shape.embedding_parameters + tokens * widest) * bytes_per_value
+    up_width = (shape.mlp_matrices - 1) * shape.intermediate
+    expert_width = shape.experts_per_token * (shape.mlp_matrices - 1) * shape.expert_intermediate
+    block = max(shape.attention_width + 2 * shape.kv_width, up_width, expert_width)
+    widest = 2 * shape.hidden + (block if shape.layers else 0)
+    return (shape.total_parameters + tokens * widest) * bytes_per_value
 
 
 def arithmetic_intensity(flops: float, moved_bytes: float) -> float:

@@ -1,0 +1,229 @@
+"""Step time: seconds of one forward pass of a model on a device, with its interval.
+
+Knows shapes, rates, kernels' efficiency and calibrations. Knows no host, no queue and no price.
+
+Source: design/theory.md, "Time of one step".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from farthing.errors import InputError
+from farthing.theory.devices import DTYPE_BYTES, ModelCalibration
+from farthing.theory.efficiency import (
+    CALIBRATED_ERROR,
+    CPU_SHARES,
+    DATASHEET_ERROR,
+    EAGER_LAUNCH_S,
+    Efficiency,
+    best_efficiency,
+    expected_efficiency,
+    is_attention,
+    operation_s,
+)
+from farthing.theory.flops import Operation, operations
+from farthing.theory.host import HostPath, host_path
+from farthing.theory.roofline import Rates
+from farthing.theory.shapes import ModelShape
+
+__all__ = ["HostPath", "Interval", "KernelTime", "StepModel", "host_path"]
+
+Basis = Literal["calibration", "datasheet"]
+Bound = Literal["compute", "memory", "overhead"]
+
+SATURATION = 0.95
+"""Share of the throughput of endless steps at which a step counts as saturated. Source: design/theory.md."""
+
+_ENDLESS_TOKENS = 1 << 27
+"""Tokens of a step so large that what each step costs beside its tokens is gone from the throughput."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A figure at its lowest, as expected, and at its highest."""
+
+    low: float
+    mid: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelTime:
+    """What one kind of operation takes, as expected.
+
+    Attributes:
+        operation: the operation, summed over the layers.
+        seconds: its seconds of one step.
+        bound: what takes them: its FLOPs, its bytes, or the fixed time of its kernels.
+    """
+
+    operation: Operation
+    seconds: float
+    bound: Bound
+
+
+@dataclass(frozen=True, slots=True)
+class StepModel:
+    """A model on a device: how long its steps take.
+
+    Attributes:
+        shape: the model.
+        rates: the device.
+        model_calibration: the model's own step times on the device; they replace what is expected of it.
+    """
+
+    shape: ModelShape
+    rates: Rates
+    model_calibration: ModelCalibration | None = None
+
+    def __post_init__(self) -> None:
+        """Check that rates and calibration belong together.
+
+        Raises:
+            InputError: the model was calibrated in another dtype.
+        """
+        measured = self.model_calibration
+        if measured is not None and measured.dtype != self.rates.dtype:
+            raise InputError(
+                f"{measured.model} was calibrated in {measured.dtype}, the device in {self.rates.dtype}: "
+                "run `farthing calibrate` again"
+            )
+
+    @property
+    def basis(self) -> Basis:
+        """Whether the times come from a measurement of the device or from its datasheet."""
+        return "calibration" if self.model_calibration or self.rates.calibrated else "datasheet"
+
+    @property
+    def basis_source(self) -> str:
+        """The basis in words."""
+        measured, rates = self.model_calibration, self.rates
+        if measured is not None:
+            return f"step times of {measured.model}, measured {measured.measured_at}"
+        if rates.calibrated:
+            return f"this machine's matrix peak and bandwidth, the model itself not measured: {rates.peak_source}"
+        return f"datasheet × published shares that kernels reach: {rates.achievable_source}"
+
+    @property
+    def streams(self) -> int:
+        """Steps that run side by side."""
+        return self.model_calibration.streams if self.model_calibration else 1
+
+    def seconds(self, batch: int, length: int) -> Interval:
+        """Return the device seconds of one step.
+
+        From a calibration: its step times. Of a measured machine without one: its roofline, and that over
+        the share of it that whole models reach. Else low is the roofline of the datasheet, mid what kernels
+        are published to reach, high that with the worst published error, launched eagerly.
+
+        Args:
+            batch: texts in the step.
+            length: tokens of each.
+
+        Raises:
+            InputError: one of them is not positive.
+        """
+        if self.model_calibration is not None:
+            step = self.model_calibration.step_times.step_s(batch, length)
+            return Interval(step * (1 - CALIBRATED_ERROR), step, step * (1 + CALIBRATED_ERROR))
+        ops = operations(self.shape, batch, length, DTYPE_BYTES[self.rates.dtype])
+        best = best_efficiency(self.rates)
+        compute = sum(op.flops for op in ops) / best.gemm_flops_per_s
+        low = max(compute, sum(op.total_bytes for op in ops) / best.bandwidth_bytes_per_s)
+        busy, launched = self._busy_s(ops, length, expected_efficiency(self.rates))
+        mid = max(busy, launched, low)
+        if self.rates.calibrated:
+            return Interval(low, mid, mid * CPU_SHARES[0] / CPU_SHARES[1])
+        return Interval(low, mid, max(mid * (1 + DATASHEET_ERROR), self._kernels(ops) * EAGER_LAUNCH_S))
+
+    def kernel_times(self, batch: int, length: int) -> tuple[KernelTime, ...]:
+        """Return what each kind of operation takes, as expected of the device, whatever was calibrated."""
+        efficiency = expected_efficiency(self.rates)
+        times = []
+        for op in operations(self.shape, batch, length, DTYPE_BYTES[self.rates.dtype]):
+            kernels = kernel_count(self.shape, op)
+            compute, memory, seconds = operation_s(op, kernels, length, efficiency)
+            fixed = kernels * efficiency.kernel_s
+            bound: Bound = "compute" if compute > memory else "memory"
+            times.append(
+                KernelTime(
+                    operation=op, seconds=seconds, bound="overhead" if fixed > max(compute, memory) else bound
+                )
+            )
+        return tuple(times)
+
+    def launch_bound(self, batch: int, length: int) -> bool:
+        """Return whether launching the kernels is expected to take longer than running them."""
+        if self.model_calibration is not None:
+            return False
+        ops = operations(self.shape, batch, length, DTYPE_BYTES[self.rates.dtype])
+        busy, launched = self._busy_s(ops, length, expected_efficiency(self.rates))
+        return launched > busy
+
+    def tokens_per_s(self, length: int) -> Interval:
+        """Return tokens per second at saturation with texts of `length` tokens, every stream busy.
+
+        Without a calibration: the limit of endless steps. With one: the best measured step size.
+        """
+        if self.model_calibration is not None:
+            best = self.model_calibration.best_step_tokens()
+            batch = max(1, round(best / length))
+        else:
+            batch = max(1, _ENDLESS_TOKENS // length)
+        step, tokens = self.seconds(batch, length), self.streams * batch * length
+        return Interval(tokens / step.high, tokens / step.mid, tokens / step.low)
+
+    def saturation_tokens(self, length: int) -> int:
+        """Return the tokens of a step that reach 95 % of the throughput of endless ones.
+
+        Whole texts of `length` tokens, at least one. From a calibration: the line τ₀ + α·n through its step
+        times, n* = 19·τ₀/α, but no more than was measured: larger steps are not known to bring more. Else the
+        smallest number of texts on the expected curve.
+        """
+        if self.model_calibration is not None:
+            texts = self._calibrated_saturation(self.model_calibration, length) / length
+            return length * max(1, round(texts))
+        wanted = SATURATION * self.tokens_per_s(length).mid
+        # Every operation's time per token falls with the batch, so the throughput rises: bisection is exact.
+        low, high = 0, 1
+        while high * length / self.seconds(high, length).mid < wanted:
+            low, high = high, 2 * high
+        while high - low > 1:
+            middle = (low + high) // 2
+            reached = middle * length / self.seconds(middle, length).mid >= wanted
+            low, high = (low, middle) if reached else (middle, high)
+        return high * length
+
+    def _calibrated_saturation(self, measured: ModelCalibration, length: int) -> float:
+        from farthing.theory.queueing.batch_service import fit_step_line, saturation_tokens
+
+        batches = sorted({max(1, round(n / length)) for n in measured.step_times.step_tokens})
+        points = [(batch * length, measured.step_times.step_s(batch, length)) for batch in batches]
+        if len(points) < 2:
+            return length
+        return min(saturation_tokens(fit_step_line(points)), measured.step_times.step_tokens[-1])
+
+    def _busy_s(self, ops: Sequence[Operation], length: int, efficiency: Efficiency) -> tuple[float, float]:
+        """Return the seconds of all kernels one after the other, and those of launching them."""
+        counts = [kernel_count(self.shape, op) for op in ops]
+        busy = sum(
+            operation_s(op, count, length, efficiency)[2] for op, count in zip(ops, counts, strict=True)
+        )
+        return busy, sum(counts) * efficiency.launch_s
+
+    def _kernels(self, ops: Sequence[Operation]) -> int:
+        return sum(kernel_count(self.shape, op) for op in ops)
+
+
+def kernel_count(shape: ModelShape, op: Operation) -> int:
+    """Return the kernels that an operation is launched as.
+
+    One per layer for a matrix product and for attention; three per layer for norms and residual sums with
+    rotary positions beside them; and one for what is done once per pass.
+    """
+    if op.flops or is_attention(op):
+        return shape.layers
+    return 3 * shape.layers + 1 if op.name.startswith("norms") else 1

@@ -8,20 +8,37 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from farthing.bulk.embedder import Embedder, EmbedResult
     from farthing.catalog.explain import explain
+    from farthing.catalog.planning.plan import plan, plan_corpus
     from farthing.errors import FarthingError
     from farthing.metering.receipt import Receipt
     from farthing.theory.explanation import Explanation
+    from farthing.theory.planning.plan import CorpusPlan, Plan
 
-__all__ = ["EmbedResult", "Embedder", "Explanation", "FarthingError", "Receipt", "explain"]
+__all__ = [
+    "CorpusPlan",
+    "EmbedResult",
+    "Embedder",
+    "Explanation",
+    "FarthingError",
+    "Plan",
+    "Receipt",
+    "explain",
+    "plan",
+    "plan_corpus",
+]
 
 # Resolved when first asked for, so that `import farthing` stays light and the base needs no torch.
 _HOMES = {
+    "CorpusPlan": "farthing.theory.planning.plan",
     "EmbedResult": "farthing.bulk.embedder",
     "Embedder": "farthing.bulk.embedder",
     "Explanation": "farthing.theory.explanation",
     "FarthingError": "farthing.errors",
+    "Plan": "farthing.theory.planning.plan",
     "Receipt": "farthing.metering.receipt",
     "explain": "farthing.catalog.explain",
+    "plan": "farthing.catalog.planning.plan",
+    "plan_corpus": "farthing.catalog.planning.plan",
 }
 
 

@@ -1,16 +1,18 @@
-"""The hub's failures: each is one line with its true reason."""
+"""Headers of safetensors files, and the hub's failures: each is one line with its true reason."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from huggingface_hub import errors
 
-from farthing.catalog.model_files import hub_config, hub_folder
+from farthing.catalog.model_files import hub_config, hub_folder, hub_tensor_shapes, tensor_shapes
 from farthing.errors import FarthingError, ModelError, ModelUnavailableError
 
 MODEL = "somebody/something"
@@ -68,3 +70,48 @@ def test_a_repository_without_a_configuration(monkeypatch: pytest.MonkeyPatch) -
 )
 def test_a_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     assert "out of reach" in refusal(monkeypatch, error, hub_folder, ModelUnavailableError)
+
+
+def test_tensor_shapes_are_those_that_safetensors_writes(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    file = tmp_path / "model.safetensors"
+    save_file(
+        {"a": torch.zeros(3, 5), "b.c": torch.zeros(()), "d": torch.zeros(0, 2)}, file, {"format": "pt"}
+    )
+    assert tensor_shapes(file) == {"a": (3, 5), "b.c": (), "d": (0, 2)}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x01",
+        struct.pack("<Q", 0),
+        struct.pack("<Q", 10**12) + b"{}",
+        struct.pack("<Q", 2) + b"[]",
+        struct.pack("<Q", 9) + b'{"a": {}}',
+        struct.pack("<Q", 20) + json.dumps({"a": {"shape": 3}}).encode(),
+        struct.pack("<Q", 2) + b"\xff\xff",
+    ],
+)
+def test_a_damaged_header_is_named(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(content)
+    with pytest.raises(ModelError, match=r"model\.safetensors: is no safetensors file"):
+        tensor_shapes(file)
+
+
+def test_weights_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"model\.safetensors: cannot be read"):
+        tensor_shapes(tmp_path / "model.safetensors")
+
+
+def test_a_repository_without_safetensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> None:
+        raise errors.NotASafetensorsRepoError("none")
+
+    monkeypatch.setattr("huggingface_hub.get_safetensors_metadata", fail)
+    with pytest.raises(ModelError, match=f"{MODEL}: has no readable safetensors"):
+        hub_tensor_shapes(MODEL)

@@ -1,6 +1,7 @@
 """Files of a model, here or on the Hugging Face hub, and one clear error when they cannot be had.
 
-Knows how to read a JSON object and how to ask the hub. Knows nothing of what the files say.
+Knows how to read a JSON object and the header of a safetensors file, and how to ask the hub. Knows nothing of
+what the files say.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from typing import Any
 from farthing.errors import MissingExtraError, ModelError, ModelUnavailableError
 
 _FOLDER_PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", "*/*.safetensors")
+
+_MOST_HEADER_BYTES = 100_000_000
+"""The format's own limit. Source: the safetensors crate, MAX_HEADER_SIZE."""
 
 _DISK_ERRORS = frozenset(
     {
@@ -54,6 +58,50 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ModelError(f"{path}: cannot be read as JSON: {error}") from error
+
+
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor in a safetensors file, from its header alone.
+
+    Raises:
+        ModelError: the file cannot be read, or has no such header.
+
+    Source: huggingface.co/docs/safetensors: 8 bytes of length, little-endian, then so much JSON.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 0 < length <= _MOST_HEADER_BYTES:
+                raise ModelError(f"{path}: is no safetensors file, or a damaged one")
+            header = json.loads(file.read(length))
+        return {
+            name: tuple(int(size) for size in entry["shape"])
+            for name, entry in header.items()
+            if name != "__metadata__"
+        }
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error}") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(f"{path}: is no safetensors file, or a damaged one") from error
+
+
+def hub_tensor_shapes(model: str) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor of a model on the hub, without fetching the weights.
+
+    Raises:
+        ModelError: the name cannot be a hub id, or the model has no safetensors.
+        ModelUnavailableError: the hub is out of reach or has no such model.
+        MissingExtraError: huggingface-hub is not installed.
+    """
+    with _hub_errors(model):
+        from huggingface_hub import get_safetensors_metadata
+        from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
+
+        try:
+            files = get_safetensors_metadata(model).files_metadata.values()
+        except (NotASafetensorsRepoError, SafetensorsParsingError) as error:
+            raise ModelError(f"{model}: has no readable safetensors on the hub") from error
+        return {name: tuple(tensor.shape) for file in files for name, tensor in file.tensors.items()}
 
 
 def hub_config(model: str) -> Path:
@@ -113,6 +161,8 @@ def _hub_errors(model: str) -> Iterator[None]:
         raise ModelUnavailableError(
             f"{model}: not on the hub, or private; check the name, or set HF_TOKEN to a token that may read it"
         ) from error
+    except ModelError:
+        raise
     except Exception as error:  # the client raises its HTTP library's errors as they come
         absent, unasked = (
             huggingface_hub.errors.EntryNotFoundError,

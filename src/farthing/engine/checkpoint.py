@@ -14,7 +14,7 @@ from typing import Any, Literal
 from farthing.catalog.model_files import read_json, read_json_object
 from farthing.engine.locate import LocatedModel
 from farthing.errors import ModelError, UnsupportedModelError
-from farthing.theory.families import shape_from_config
+from farthing.theory.families.configs import shape_from_config
 from farthing.theory.shapes import ModelShape
 
 Pooling = Literal["cls", "mean"]

@@ -46,7 +46,7 @@ class Attention(nn.Module):
         super().__init__()
         self.heads, self.head_size = shape.heads, shape.head_size
         self.qkv = nn.Linear(shape.hidden, 3 * shape.attention_width, bias=shape.attention_bias)
-        self.output = nn.Linear(shape.attention_width, shape.hidden, bias=shape.attention_bias)
+        self.output = nn.Linear(shape.attention_width, shape.hidden, bias=shape.output_bias)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return (batch, length, hidden); `mask` is (batch, 1, 1, length), added to the scores."""
@@ -66,8 +66,8 @@ class Mlp(nn.Module):
 
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
-        self.up = nn.Linear(shape.hidden, shape.intermediate, bias=shape.mlp_bias)
-        self.down = nn.Linear(shape.intermediate, shape.hidden, bias=shape.mlp_bias)
+        self.up = nn.Linear(shape.hidden, shape.intermediate, bias=shape.mlp_up_bias)
+        self.down = nn.Linear(shape.intermediate, shape.hidden, bias=shape.mlp_down_bias)
         self.activation: Activation = shape.activation
 
     def forward(self, x: Tensor) -> Tensor:

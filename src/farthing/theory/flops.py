@@ -8,6 +8,7 @@ Source: the transformer's own matrix products; design/theory.md, "Work of one fo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -59,24 +60,35 @@ def linear_flops_per_token(shape: ModelShape) -> int:
     return 2 * shape.linear_parameters
 
 
-def attention_flops(shape: ModelShape, length: int) -> int:
-    """Return the FLOPs of QKᵀ and AV over all layers for one sequence.
+def attention_pairs(length: int, *, causal: bool, reach: int | None) -> int:
+    """Return how many pairs (i, j) of tokens of one sequence attend to each other in one layer.
 
     Args:
-        shape: the model.
-        length: tokens of the sequence, S. A causal model has S(S+1)/2 pairs of tokens, others S².
+        length: tokens of the sequence, S.
+        causal: whether token i attends only to j ≤ i. Without a reach that makes S(S+1)/2 pairs, else S².
+        reach: the most |i − j|; None is no limit.
     """
-    pairs = length * (length + 1) // 2 if shape.causal else length * length
-    return shape.layers * 4 * pairs * shape.attention_width
+    far = max(length - 1, 0) if reach is None else min(reach, max(length - 1, 0))
+    backwards = (far + 1) * length - far * (far + 1) // 2  # Σᵢ min(i, far) + 1
+    return backwards if causal else 2 * backwards - length
+
+
+def attention_flops(shape: ModelShape, length: int) -> int:
+    """Return the FLOPs of QKᵀ and AV over all layers for one sequence of `length` tokens."""
+    pairs = sum(
+        layers * attention_pairs(length, causal=shape.causal, reach=reach)
+        for reach, layers in Counter(shape.attention_reach).items()
+    )
+    return 4 * pairs * shape.attention_width
 
 
 def forward_flops(shape: ModelShape, lengths: Iterable[int]) -> Flops:
     """Return the FLOPs of one forward pass over sequences of these lengths (tokens), without padding."""
     per_token = linear_flops_per_token(shape)
     linear = attention = 0
-    for length in lengths:
-        linear += per_token * length
-        attention += attention_flops(shape, length)
+    for length, texts in Counter(lengths).items():
+        linear += per_token * length * texts
+        attention += attention_flops(shape, length) * texts
     return Flops(linear, attention)
 
 
@@ -114,32 +126,104 @@ def operations(shape: ModelShape, batch: int, length: int, bytes_per_value: int)
         raise InputError(
             f"batch {batch}, length {length} and bytes per value {bytes_per_value} must all be positive"
         )
-    tokens = batch * length
-    layers, h, m = shape.layers, shape.hidden, shape.intermediate
+    tokens, h = batch * length, shape.hidden
     a, kv = shape.attention_width, shape.kv_width
-    up_width = 2 * m if shape.gated_mlp else m
+    gather = _embedding(shape, batch, length, bytes_per_value)
+    norms = _norms(shape, batch, tokens, bytes_per_value)
+    if not shape.layers:
+        return gather, norms
 
     def linear(name: str, inputs: int, outputs: int, biased: bool, written: int) -> Operation:
         return Operation(
             name=name,
-            flops=layers * 2 * tokens * inputs * outputs,
-            weight_bytes=layers * (inputs * outputs + (outputs if biased else 0)) * bytes_per_value,
-            activation_bytes=layers * tokens * (inputs + written) * bytes_per_value,
+            flops=shape.layers * 2 * tokens * inputs * outputs,
+            weight_bytes=shape.layers * (inputs * outputs + (outputs if biased else 0)) * bytes_per_value,
+            activation_bytes=shape.layers * tokens * (inputs + written) * bytes_per_value,
         )
 
     return (
-        _embedding(shape, batch, length, bytes_per_value),
+        gather,
         linear("qkv projection", h, a + 2 * kv, shape.attention_bias, a + 2 * kv),
         Operation(
             name="attention",
             flops=batch * attention_flops(shape, length),
-            weight_bytes=0,
-            activation_bytes=layers * tokens * (2 * a + 2 * kv) * bytes_per_value,
+            weight_bytes=shape.relative_buckets * shape.heads * bytes_per_value,
+            activation_bytes=shape.layers * tokens * (2 * a + 2 * kv) * bytes_per_value,
         ),
-        linear("output projection", a, h, shape.attention_bias, h),
-        linear("mlp up and gate" if shape.gated_mlp else "mlp up", h, up_width, shape.mlp_bias, m),
-        linear("mlp down", m, h, shape.mlp_bias, h),
-        _norms(shape, batch, tokens, bytes_per_value),
+        linear("output projection", a, h, shape.output_bias, h),
+        *_mlp(shape, tokens, bytes_per_value),
+        *_experts(shape, tokens, bytes_per_value),
+        norms,
+    )
+
+
+def _mlp(shape: ModelShape, tokens: int, bytes_per_value: int) -> tuple[Operation, ...]:
+    """The MLPs of the layers that have no experts."""
+    layers, h, m = shape.dense_layers, shape.hidden, shape.intermediate
+    if not layers:
+        return ()
+    up_width = (shape.mlp_matrices - 1) * m
+    up_bias, down_bias = up_width if shape.mlp_up_bias else 0, h if shape.mlp_down_bias else 0
+    return (
+        Operation(
+            name="mlp up and gate" if shape.gated_mlp else "mlp up",
+            flops=layers * 2 * tokens * h * up_width,
+            weight_bytes=layers * (h * up_width + up_bias) * bytes_per_value,
+            activation_bytes=layers * tokens * (h + m) * bytes_per_value,
+        ),
+        Operation(
+            name="mlp down",
+            flops=layers * 2 * tokens * m * h,
+            weight_bytes=layers * (m * h + down_bias) * bytes_per_value,
+            activation_bytes=layers * tokens * (m + h) * bytes_per_value,
+        ),
+    )
+
+
+def touched_experts(shape: ModelShape, tokens: int) -> float:
+    """Return how many experts of a layer at least one of `tokens` tokens uses, if each expert is as likely.
+
+    E·(1 − (1 − k/E)ⁿ). Real routers favour some experts, so fewer are touched: this is the most to expect.
+
+    Source: expectation of the number of occupied cells, k distinct ones of E drawn for each token.
+    """
+    if not shape.experts:
+        return 0.0
+    untouched = (1 - shape.experts_per_token / shape.experts) ** tokens
+    return shape.experts * (1 - untouched)
+
+
+def _experts(shape: ModelShape, tokens: int, bytes_per_value: int) -> tuple[Operation, ...]:
+    """The router and the experts: work for those that each token uses, weights of those that any token uses."""
+    layers, h, m, k = (
+        len(shape.expert_layers),
+        shape.hidden,
+        shape.expert_intermediate,
+        shape.experts_per_token,
+    )
+    if not layers:
+        return ()
+    up_width, touched = (shape.mlp_matrices - 1) * m, touched_experts(shape, tokens)
+    bias = h if shape.mlp_down_bias else 0
+    return (
+        Operation(
+            name="router",
+            flops=layers * 2 * tokens * h * shape.experts,
+            weight_bytes=layers * h * shape.experts * bytes_per_value,
+            activation_bytes=layers * tokens * (h + 2 * k) * bytes_per_value,  # chosen experts, their shares
+        ),
+        Operation(
+            name="experts up and gate" if shape.gated_mlp else "experts up",
+            flops=layers * 2 * tokens * k * h * up_width,
+            weight_bytes=round(layers * touched * h * up_width) * bytes_per_value,
+            activation_bytes=layers * tokens * k * (h + m) * bytes_per_value,
+        ),
+        Operation(
+            name="experts down",
+            flops=layers * 2 * tokens * k * m * h,
+            weight_bytes=round(layers * (touched * m * h + bias)) * bytes_per_value,
+            activation_bytes=layers * tokens * (k * m + h) * bytes_per_value,
+        ),
     )
 
 
@@ -159,21 +243,19 @@ def _embedding(shape: ModelShape, batch: int, length: int, bytes_per_value: int)
 def _norms(shape: ModelShape, batch: int, tokens: int, bytes_per_value: int) -> Operation:
     """Residual sums with the norms beside them, the norm of queries and keys, rotary positions, pooling.
 
-    Two norms per layer, each reading the block's output and the residual. A pre-norm writes the new residual
-    and the normalised values, a post-norm only the latter. One more norm stands before the first layer
-    (post, over the embeddings) or after the last (pre).
+    The norm before a block also adds the block before it to the residual: it reads both and writes the new
+    residual and the normalised values. A norm after the sum writes only the latter; a sandwich's norm after a
+    block reads and writes that block's output. One more norm stands over the embeddings, or after the last
+    layer, or both.
     """
     h, per_head = shape.hidden, shape.attention_width + shape.kv_width
-    pre = shape.norm_place == "pre"
-    norm_weights = (2 if shape.norm == "layer_norm" else 1) * h
+    moved = {"pre": 2 * 4, "post": 2 * 3, "sandwich": 2 * 4 + 2 * 2}[shape.norm_place] * h
     rotated = per_head if shape.qk_norm or shape.positions == "rotary" else 0
-    per_layer = 2 * (4 if pre else 3) * h + 2 * rotated
-    qk_weights = 2 * shape.head_size if shape.qk_norm else 0
-    weights = shape.layers * (2 * norm_weights + qk_weights) + norm_weights
-    activations = tokens * (shape.layers * per_layer + 2 * h) + (tokens + batch) * h
+    outside = 2 * h * (int(shape.embedding_norm) + int(shape.norm_place != "post")) if shape.layers else 0
+    activations = tokens * (shape.layers * (moved + 2 * rotated) + outside) + (tokens + batch) * h
     return Operation(
         name="norms, residuals, pooling",
         flops=0,
-        weight_bytes=weights * bytes_per_value,
+        weight_bytes=shape.norm_parameters * bytes_per_value,
         activation_bytes=activations * bytes_per_value,
     )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from farthing.theory.flops import forward_flops
+from farthing.theory.savings import reused_flops, trimmed_flops
 from farthing.theory.shapes import ModelShape
 
 
@@ -22,7 +23,9 @@ class Work:
         reused_tokens: tokens whose keys and values were taken from a shared prefix.
         trimmed_tokens: tokens that the last layer skipped.
         useful_flops: closed form over each text's true length.
-        executed_flops: closed form over the shapes that really ran, padding included.
+        padded_flops: what the padding cost.
+        reused_flops: what the shared prefix saved.
+        trimmed_flops: what the skipped tokens of the last layer saved.
     """
 
     useful_tokens: int = 0
@@ -30,7 +33,14 @@ class Work:
     reused_tokens: int = 0
     trimmed_tokens: int = 0
     useful_flops: int = 0
-    executed_flops: int = 0
+    padded_flops: int = 0
+    reused_flops: int = 0
+    trimmed_flops: int = 0
+
+    @property
+    def executed_flops(self) -> int:
+        """FLOPs that really ran: the useful ones, with padding, less what was reused and trimmed."""
+        return self.useful_flops + self.padded_flops - self.reused_flops - self.trimmed_flops
 
     def __add__(self, other: Work) -> Work:
         """Return the work of both together."""
@@ -45,9 +55,38 @@ def padded_batch_work(shape: ModelShape, lengths: Sequence[int]) -> Work:
         lengths: tokens of each text of the batch; at least one.
     """
     longest, tokens = max(lengths), sum(lengths)
+    useful = forward_flops(shape, lengths).total
     return Work(
         useful_tokens=tokens,
         padded_tokens=longest * len(lengths) - tokens,
+        useful_flops=useful,
+        padded_flops=forward_flops(shape, [longest] * len(lengths)).total - useful,
+    )
+
+
+def packed_batch_work(
+    shape: ModelShape, lengths: Sequence[int], *, prefix: int = 0, trim: bool = False
+) -> Work:
+    """Return the work of one batch without padding, whose texts may share their first tokens.
+
+    The first text computes the prefix, the others reuse its keys and values.
+
+    Args:
+        shape: the model.
+        lengths: tokens of each text, the prefix among them; at least one.
+        prefix: tokens that all texts begin with, and that are computed once.
+        trim: whether the last layer is computed for the pooled token alone, as cls and last-token pooling allow.
+
+    Raises:
+        InputError: there is a prefix and the model is not causal, or a text is not longer than it.
+    """
+    saved = reused_flops(shape, prefix, min(lengths))  # the same for each text that does not come first
+    texts = [(length, prefix if place else 0) for place, length in enumerate(lengths)]
+    return Work(
+        useful_tokens=sum(lengths),
+        reused_tokens=sum(reused for _, reused in texts),
+        trimmed_tokens=sum(length - reused - 1 for length, reused in texts) if trim else 0,
         useful_flops=forward_flops(shape, lengths).total,
-        executed_flops=forward_flops(shape, [longest] * len(lengths)).total,
+        reused_flops=saved * (len(texts) - 1),
+        trimmed_flops=sum(trimmed_flops(shape, length, reused) for length, reused in texts) if trim else 0,
     )

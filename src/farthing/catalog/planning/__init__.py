@@ -1,0 +1,1 @@
+"""`plan`: from names, files and prices to a Plan."""

@@ -1,0 +1,1 @@
+"""A Hugging Face config.json → ModelShape, one small function per family."""

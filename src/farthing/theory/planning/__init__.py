@@ -1,0 +1,1 @@
+"""The cheapest devices × replicas that keep a latency target."""

@@ -1,0 +1,101 @@
+"""From which volume on self-hosting is cheaper than an API, with replicas in whole numbers and a target to keep.
+
+Knows a station, hourly prices and an API's price per token. Knows no catalog.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from farthing.theory.planning.plan import ApiOffer, BreakEven, PlanDemand, PlanRow, Routing
+from farthing.theory.planning.waiting import Waiting, smallest
+from farthing.theory.pricing import SECONDS_PER_DAY
+from farthing.units import SECONDS_PER_HOUR, TOKENS_PER_MILLION
+
+MOST_COMPARED = 4096
+"""Replicas up to which a break-even is looked for; a larger fleet gains nothing more from its shared queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A break-even: the replicas that it takes, and the volumes in tokens per day."""
+
+    replicas: int
+    tokens_per_day: float
+    always_from_tokens_per_day: float | None
+
+
+def break_even_volume(
+    waiting: Waiting,
+    *,
+    usd_per_hour: float,
+    api_usd_per_million_tokens: float,
+    peak_to_mean: float,
+    target_s: float,
+    routing: Routing = "shared",
+) -> Volume | None:
+    """Return the volume from which replicas cost no more than an API; None when no volume is enough.
+
+    One replica pays for itself at T₁ = its price of a day / the API's price of a token. Serving k·T₁ takes k
+    replicas; whether they keep the target at the peak is asked of the queue. The share of capacity in use is
+    the same for every k, but more replicas on one queue carry it with less waiting, so the smallest k that
+    keeps the target is the break-even. Above it, a further replica is paid for before it is needed; the last
+    volume at which that can tip the balance is given too.
+
+    Args:
+        waiting: the queue of the device.
+        usd_per_hour: price of one replica.
+        api_usd_per_million_tokens: the API's price per million tokens of the station's own tokenizer.
+        peak_to_mean: peak rate / mean rate of a day.
+        target_s: 99th percentile to keep at the peak.
+        routing: one queue for all replicas, or each text to a replica at random.
+
+    Source: design/theory.md, "Price"; the step function of whole replicas is ours.
+    """
+    paying_tokens = usd_per_hour * SECONDS_PER_DAY / SECONDS_PER_HOUR / api_usd_per_million_tokens
+    paying_tokens *= TOKENS_PER_MILLION  # tokens per day that pay for one replica
+    replica = waiting.station
+    texts_per_s = paying_tokens / replica.lengths.mean / SECONDS_PER_DAY * peak_to_mean
+    if texts_per_s * replica.text_s.mid >= 1 or replica.lone_s(0.99) > target_s:
+        return None
+
+    def keeps(load: int, count: int) -> bool:
+        return waiting.keeps(load * texts_per_s, count, routing, target_s)
+
+    least = smallest(lambda count: keeps(count, count), 1, 1, MOST_COMPARED)
+    if least is None:
+        return None
+    # Just above what `count` replicas carry, one more is paid for: it must pay for itself at once.
+    always = smallest(lambda count: keeps(count + 1, count), least, least, MOST_COMPARED)
+    return Volume(least, least * paying_tokens, None if always is None else always * paying_tokens)
+
+
+def break_evens(
+    row: PlanRow, waiting: Waiting, usd_per_hour: float, apis: Sequence[ApiOffer], demand: PlanDemand
+) -> tuple[BreakEven, ...]:
+    """Return the break-even of one row against each API, in the order given."""
+    volumes: dict[float, Volume | None] = {}
+    results = []
+    for api in apis:
+        price = api.usd_per_million_own_tokens.mid
+        if price not in volumes:
+            volumes[price] = break_even_volume(
+                waiting,
+                usd_per_hour=usd_per_hour,
+                api_usd_per_million_tokens=price,
+                peak_to_mean=demand.peak_to_mean,
+                target_s=demand.p99_s,
+                routing=row.routing,
+            )
+        volume = volumes[price]
+        results.append(
+            BreakEven(
+                api=f"{api.provider} {api.model}",
+                device=row.device,
+                tokens_per_day=volume.tokens_per_day if volume else None,
+                always_from_tokens_per_day=volume.always_from_tokens_per_day if volume else None,
+                replicas=volume.replicas if volume else None,
+            )
+        )
+    return tuple(results)

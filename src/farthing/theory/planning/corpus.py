@@ -1,0 +1,90 @@
+"""A corpus before a deadline: devices × hours × dollars.
+
+Knows throughput and price; a corpus job has no queue, so utilization is 1 but for the last hour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import ceil
+
+from farthing.theory.lengths import LengthDistribution
+from farthing.theory.planning.plan import CorpusRow, UsdInterval
+from farthing.theory.planning.rows import Candidate, memory_shortage
+from farthing.theory.planning.station import station
+from farthing.units import SECONDS_PER_HOUR, TOKENS_PER_MILLION, format_usd
+
+
+def corpus_rows(
+    candidates: Iterable[Candidate],
+    corpus_tokens: float,
+    deadline_s: float,
+    lengths: LengthDistribution,
+    max_usd_per_hour: float | None = None,
+) -> tuple[CorpusRow, ...]:
+    """Return a row for each candidate, the cheapest first, infeasible ones last.
+
+    Args:
+        candidates: devices with their prices.
+        corpus_tokens: tokens to embed, truncated texts counted as cut.
+        deadline_s: seconds until it must be done.
+        lengths: tokens per text.
+        max_usd_per_hour: budget for all devices together; None for none.
+    """
+    rows = [_row(candidate, corpus_tokens, deadline_s, lengths, max_usd_per_hour) for candidate in candidates]
+    return tuple(
+        sorted(
+            rows, key=lambda row: (not row.feasible, row.usd_total.mid if row.usd_total else 0.0, row.device)
+        )
+    )
+
+
+def _row(
+    candidate: Candidate,
+    tokens: float,
+    deadline_s: float,
+    lengths: LengthDistribution,
+    max_usd_per_hour: float | None,
+) -> CorpusRow:
+    price = candidate.price
+    replica = station(candidate.steps, candidate.host, lengths)
+    texts = tokens / replica.lengths.mean
+    shortage = memory_shortage(candidate.steps, replica.lengths.longest)
+    device_s = texts * replica.text_s.mid
+    devices = max(1, ceil(device_s / deadline_s - 1e-9))
+    usd = devices * candidate.usd_per_hour(price.value)
+    over = max_usd_per_hour is not None and usd > max_usd_per_hour
+    reason = shortage
+    if reason is None and over and max_usd_per_hour is not None:
+        reason = (
+            f"{devices} devices cost {format_usd(usd)} per hour, the limit is {format_usd(max_usd_per_hour)}"
+        )
+
+    def total(quoted: float, text_s: float) -> float:
+        return texts * text_s / SECONDS_PER_HOUR * candidate.usd_per_hour(quoted)
+
+    totals = UsdInterval(
+        low=total(price.min, replica.text_s.low),
+        mid=total(price.value, replica.text_s.mid),
+        high=total(price.max, replica.text_s.high),
+    )
+    per_million = tokens / TOKENS_PER_MILLION
+    return CorpusRow(
+        device=candidate.device,
+        provider=candidate.provider,
+        usd_per_hour=price.value,
+        price_as_of=price.as_of,
+        price_stale=price.stale,
+        spot=candidate.spot,
+        devices=None if shortage else devices,
+        hours=None if shortage else device_s / devices / SECONDS_PER_HOUR,
+        usd_total=None if shortage else totals,
+        usd_per_million_tokens=None
+        if shortage
+        else UsdInterval(
+            low=totals.low / per_million, mid=totals.mid / per_million, high=totals.high / per_million
+        ),
+        tokens_per_s=replica.tokens_per_s(),
+        feasible=reason is None,
+        reason=reason,
+    )

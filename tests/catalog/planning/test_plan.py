@@ -1,0 +1,260 @@
+"""`plan` over the packaged catalog: its documented keys, its choices, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farthing.catalog import facts
+from farthing.catalog.lookups import device_price
+from farthing.catalog.planning.plan import plan, plan_corpus
+from farthing.errors import InputError
+from farthing.theory.planning.plan import CorpusPlan, Plan, PlanRow
+from farthing.theory.pricing import DAYS_PER_MONTH
+
+DAY = datetime.date(2026, 11, 21)
+MODEL = "Qwen3-Embedding-8B"
+
+ROW_KEYS = {
+    "device", "provider", "usd_per_hour", "price_as_of", "replicas", "routing", "utilization", "p50_s", "p99_s",
+    "p99_source", "usd_per_million_tokens", "usd_per_month", "feasible", "reason",
+}  # fmt: skip
+"""Keys that others rely on. Source: design/interface.md."""
+
+
+@pytest.fixture(scope="module")
+def usual() -> Plan:
+    return plan(MODEL, rate=50, lengths=300, p99_s=0.2, today=DAY)
+
+
+def best(result: Plan, device: str) -> PlanRow:
+    return next(row for row in result.rows if row.device == device)
+
+
+def test_the_documented_keys_are_there_in_plain_json(usual: Plan) -> None:
+    document = json.loads(json.dumps(usual.as_dict(), allow_nan=False))
+    for row in document["rows"]:
+        assert row.keys() >= ROW_KEYS
+        assert row["routing"] in ("shared", "random")
+        if row["feasible"]:
+            assert row["usd_per_million_tokens"].keys() == {"low", "mid", "high"}
+    for api in document["apis"]:
+        assert api.keys() >= {"provider", "model", "usd_per_million_tokens", "tokens_per_character", "as_of"}
+        assert api["tokens_per_character"].keys() == {"mid", "low", "high", "source"}
+    for point in document["break_even"]:
+        assert point.keys() >= {"api", "device", "tokens_per_day"}
+
+
+def test_every_device_with_a_price_has_both_routings_and_the_others_are_named(usual: Plan) -> None:
+    priced = {
+        device.device
+        for device in facts.devices()
+        if device_price(facts.rental_quotes(), device.device, DAY) is not None
+    }
+    assert len(priced) >= 12
+    for device in priced:
+        assert {row.routing for row in usual.rows if row.device == device} == {"shared", "random"}
+    assert set(usual.unpriced) == {device.device for device in facts.devices()} - priced
+
+
+def test_every_row_is_feasible_or_says_why(usual: Plan) -> None:
+    assert {row.feasible for row in usual.rows} == {True, False}
+    for row in usual.rows:
+        assert row.feasible == (row.reason is None)
+        if row.feasible:
+            assert row.p99_s is not None
+            assert row.p50_s is not None
+            assert row.p50_s <= row.p99_s <= 0.2
+            assert row.p99_source
+    reasons = {row.device: row.reason for row in usual.rows}
+    assert "does not fit" in (reasons["t4"] or "")  # 16 GB of weights on 16 GB
+
+
+def test_rows_rise_in_price_and_apis_too(usual: Plan) -> None:
+    prices = [
+        row.usd_per_million_tokens.mid for row in usual.rows if row.feasible and row.usd_per_million_tokens
+    ]
+    assert prices == sorted(prices)
+    own = [api.usd_per_million_own_tokens.mid for api in usual.apis]
+    assert own == sorted(own)
+
+
+def test_break_even_is_of_the_cheapest_row_against_every_api(usual: Plan) -> None:
+    assert [point.api for point in usual.break_even] == [f"{api.provider} {api.model}" for api in usual.apis]
+    assert {point.device for point in usual.break_even} == {usual.rows[0].device}
+    volumes = [point.tokens_per_day for point in usual.break_even]
+    assert None in volumes  # the cheapest market price of this very model is below what these devices cost
+    known = [volume for volume in volumes if volume is not None]
+    assert known == sorted(known, reverse=True)
+
+
+def test_the_articles_order_flips_inside_the_spread_of_quotes(usual: Plan) -> None:
+    (pair,) = (p for p in usual.sensitivity if {p.device, p.against} == {"h100-sxm", "rtx-4090"})
+    assert pair.newest.flips
+    assert pair.newest.low < 1 <= pair.ratio <= pair.fresh.high <= pair.newest.high
+    assert pair.newest.low <= pair.fresh.low
+
+
+def test_tokens_per_day_and_rate_say_the_same() -> None:
+    by_rate = plan(MODEL, rate=50, lengths=300, devices=["h100-sxm"], today=DAY)
+    by_tokens = plan(MODEL, tokens_per_day=50 * 300 * 86400, lengths=300, devices=["h100-sxm"], today=DAY)
+    assert by_tokens.rows == by_rate.rows
+
+
+def test_an_api_bill_becomes_a_demand() -> None:
+    """$900 a month at $0.02 are 45G of its tokens; cl100k and Qwen make about as many of a text."""
+    result = plan(
+        MODEL, replace_api="text-embedding-3-small", monthly_usd=900, devices=["rtx-4090"], today=DAY
+    )
+    (api,) = (a for a in result.apis if (a.provider, a.model) == ("OpenAI", "text-embedding-3-small"))
+    assert result.demand.tokens_per_day * DAYS_PER_MONTH == pytest.approx(45e9, rel=0.1)
+    assert api.usd_per_month == pytest.approx(900)
+    assert "text-embedding-3-small" in result.demand.source
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """Ten minutes at 20 a second, the sixth of them at 60."""
+    rng, rows, now = random.Random(0), [], 0.0
+    while now < 600:
+        rows.append((f"{now:.3f}", rng.choice([100, 200, 900])))
+        now += rng.expovariate(60 if 300 <= now < 360 else 20)
+    path = tmp_path / "trace.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["time_s", "tokens"])
+        writer.writerows(rows)
+    return path
+
+
+def test_a_trace_gives_rate_peak_and_lengths_and_is_replayed(trace: Path) -> None:
+    result = plan("bge-m3", trace=trace, p99_s=0.1, today=DAY)
+    assert result.demand.texts_per_s == pytest.approx(24, rel=0.1)
+    assert result.demand.peak_to_mean == pytest.approx(60 / 24, rel=0.15)
+    assert result.lengths.mean == pytest.approx(400, rel=0.1)
+    assert result.replay is not None
+    assert (result.replay.device, result.replay.replicas) == (result.rows[0].device, result.rows[0].replicas)
+    assert result.replay.keeps_target  # Poisson at the peak minute is worse than this trace over all
+    assert result.rows[0].p99_s is not None
+    assert result.replay.p99_s <= result.rows[0].p99_s
+    assert result.rows[0].utilization is not None
+    assert 1 <= result.replay.busy / result.rows[0].utilization < 2
+
+
+def test_no_trace_no_replay(usual: Plan) -> None:
+    assert usual.replay is None
+
+
+def test_the_users_own_price_counts(usual: Plan) -> None:
+    own = plan(MODEL, rate=50, lengths=300, devices=["b200"], usd_per_hour=0.5, today=DAY)
+    assert {row.usd_per_hour for row in own.rows} == {0.5}
+    assert {row.provider for row in own.rows} == {"as given"}
+    assert best(own, "b200").replicas == best(usual, "b200").replicas
+
+
+def test_spot_rows_are_beside_the_others_and_their_assumption_is_said() -> None:
+    result = plan(MODEL, rate=50, lengths=300, spot=True, today=DAY)
+    assert {row.spot for row in result.rows} == {True, False}
+    assert any("spot, an assumption" in note for note in result.notes)
+
+
+def test_a_device_without_a_price_is_ranked_only_with_one() -> None:
+    unpriced = plan(MODEL, rate=50, today=DAY).unpriced
+    assert unpriced
+    with pytest.raises(InputError, match=f"no price is known for {unpriced[0]}"):
+        plan(MODEL, rate=50, devices=[unpriced[0]], today=DAY)
+    assert plan(MODEL, rate=50, devices=[unpriced[0]], usd_per_hour=1.0, today=DAY).rows
+
+
+def test_a_price_older_than_ninety_days_is_flagged() -> None:
+    later = plan(MODEL, rate=50, today=datetime.date(2027, 6, 1))
+    assert all(row.price_stale for row in later.rows)
+    assert all(api.stale for api in later.apis)
+    assert any("older than 90 days" in note for note in later.notes)
+
+
+def test_texts_are_cut_at_the_models_limit() -> None:
+    result = plan("all-MiniLM-L6-v2", rate=50, lengths="conversations", today=DAY)
+    assert result.lengths.longest == 512
+    assert "cut to 512" in result.lengths.source
+
+
+def test_a_dtype_leaves_out_the_devices_without_it() -> None:
+    devices = {row.device for row in plan(MODEL, rate=50, dtype="fp8", today=DAY).rows}
+    assert "h100-sxm" in devices
+    assert "a100-80g" not in devices
+    with pytest.raises(InputError, match="fp8"):
+        plan(MODEL, rate=50, dtype="fp8", devices=["a100-80g"], today=DAY)
+
+
+def test_datasheet_basis_and_host_are_said(usual: Plan) -> None:
+    assert {row.basis for row in usual.rows} == {"datasheet"}
+    assert any("not measured" in note for note in usual.notes)
+    assert any(note.startswith("host: ") for note in usual.notes)
+
+
+def test_more_host_threads_help_a_small_model() -> None:
+    one, eight = (
+        plan("all-MiniLM-L6-v2", rate=5000, lengths=60, devices=["l4"], host_threads=n, today=DAY).rows[0]
+        for n in (1, 8)
+    )
+    assert one.replicas is not None
+    assert eight.replicas is not None
+    assert eight.replicas < one.replicas
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "nothing to serve": ({}, "nothing given"),
+    "two demands": ({"rate": 1, "tokens_per_day": 5}, "a rate and tokens per day given"),
+    "no rate": ({"rate": 0}, "rate is 0"),
+    "rate not finite": ({"rate": float("nan")}, "rate is nan"),
+    "no target": ({"rate": 1, "p99_s": 0}, "p99 target is 0"),
+    "peak below mean": ({"rate": 1, "peak_to_mean": 0.5}, "peak to mean is 0.5"),
+    "all can wait": ({"rate": 1, "batch_share": 1.0}, "batch share is 1.0"),
+    "no such device": ({"rate": 1, "devices": ["h1000"]}, "unknown device 'h1000'"),
+    "no device": ({"rate": 1, "devices": []}, "no device is named"),
+    "a price for many": ({"rate": 1, "usd_per_hour": 2.0}, "usd per hour belongs to one device"),
+    "a calibration for many": ({"rate": 1, "calibration": "x.json"}, "calibration belongs to one device"),
+    "no such dtype": ({"rate": 1, "dtype": "fp4"}, "unknown dtype 'fp4'"),
+    "no such profile": ({"rate": 1, "lengths": "tweets"}, "'tweets'"),
+    "no budget": ({"rate": 1, "max_usd_per_hour": 0}, "most USD per hour is 0"),
+    "no threads": ({"rate": 1, "host_threads": 0}, "host threads is 0"),
+    "a bill without an API": ({"rate": 1, "monthly_usd": 5}, "belong together"),
+    "an API without a bill": ({"replace_api": "text-embedding-3-small"}, "belong together"),
+    "no such API": ({"replace_api": "text-embedding-4", "monthly_usd": 5}, "unknown API model"),
+    "an API of several": ({"replace_api": "bge-m3", "monthly_usd": 5}, "several providers"),
+    "this machine unmeasured": ({"rate": 1, "devices": ["local"], "usd_per_hour": 1.0}, "calibrate --output"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_names_the_culprit(case: str) -> None:
+    arguments, message = BAD[case]
+    with pytest.raises(InputError) as caught:
+        plan(MODEL, **arguments, today=DAY)
+    assert message in str(caught.value)
+
+
+def test_a_corpus_is_priced_on_devices_and_apis() -> None:
+    result = plan_corpus(MODEL, corpus_tokens=5e9, deadline_s=24 * 3600, today=DAY)
+    assert isinstance(result, CorpusPlan)
+    row = result.rows[0]
+    assert row.feasible
+    assert row.hours is not None
+    assert row.hours <= 24
+    totals = [row.usd_total.mid for row in result.rows if row.feasible and row.usd_total]
+    assert totals == sorted(totals)
+    assert {api.usd_per_month for api in result.apis} == {None}
+    json.dumps(result.as_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize(("tokens", "deadline_s", "message"), [(0, 1, "corpus tokens"), (1, 0, "deadline")])
+def test_a_corpus_needs_tokens_and_time(tokens: float, deadline_s: float, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        plan_corpus(MODEL, corpus_tokens=tokens, deadline_s=deadline_s, today=DAY)

@@ -1,0 +1,171 @@
+"""From a model's name to its shape: folders, catalog names and hub ids, and one clear error for the rest."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farthing.catalog.resolve import resolve_shape
+from farthing.errors import ModelError, ModelUnavailableError, UnsupportedModelError
+
+BERT: dict[str, Any] = {
+    "model_type": "bert",
+    "vocab_size": 100,
+    "hidden_size": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 20,
+    "max_position_embeddings": 16,
+}
+STATIC = {"model_type": "model2vec", "architectures": ["StaticModel"], "hidden_dim": 256, "apply_pca": 256}
+
+MakeFolder = Callable[..., Path]
+
+
+def safetensors(**shapes: tuple[int, ...]) -> bytes:
+    """Return the beginning of a safetensors file with these tensors: all that is read of it."""
+    header = {
+        name: {"dtype": "F32", "shape": list(shape), "data_offsets": [0, 0]} for name, shape in shapes.items()
+    }
+    text = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
+    return struct.pack("<Q", len(text)) + text
+
+
+@pytest.fixture
+def make_folder(tmp_path: Path) -> MakeFolder:
+    def make(config: object, weights: bytes | None = None) -> Path:
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        if weights is not None:
+            (tmp_path / "model.safetensors").write_bytes(weights)
+        return tmp_path
+
+    return make
+
+
+def test_a_folder_comes_before_the_catalog(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "BAAI" / "bge-m3"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(BERT))
+    monkeypatch.chdir(tmp_path)
+    name, shape = resolve_shape("BAAI/bge-m3")
+    assert (name, shape.hidden) == (str(folder), 8)
+
+
+def test_a_static_model_takes_the_size_of_its_table_from_its_weights(make_folder: MakeFolder) -> None:
+    for config in (STATIC, {k: v for k, v in STATIC.items() if k != "model_type"}):
+        folder = make_folder(config, safetensors(embeddings=(29528, 256)))
+        assert resolve_shape(str(folder))[1].total_parameters == 29528 * 256
+
+
+@pytest.mark.parametrize(
+    ("weights", "named"),
+    [
+        (None, "cannot be read"),
+        (b"", "no safetensors file"),
+        (b"\xff" * 8, "no safetensors file"),
+        (struct.pack("<Q", 4) + b"nope", "no safetensors file"),
+        (safetensors(other=(2, 2)), "'embeddings'"),
+        (safetensors(embeddings=(2,)), "two-dimensional"),
+    ],
+)
+def test_a_static_model_without_its_table(make_folder: MakeFolder, weights: bytes | None, named: str) -> None:
+    folder = make_folder(STATIC, weights)
+    with pytest.raises(ModelError, match=named) as caught:
+        resolve_shape(str(folder))
+    assert str(folder) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "error", "named"),
+    [
+        ([], ModelError, "no JSON object"),
+        ({"model_type": "t5"}, UnsupportedModelError, "'t5'"),
+        (BERT | {"hidden_size": -1}, ModelError, "hidden_size is -1"),
+    ],
+)
+def test_bad_folders(make_folder: MakeFolder, config: object, error: type[ModelError], named: str) -> None:
+    folder = make_folder(config)
+    with pytest.raises(error, match=named) as caught:
+        resolve_shape(str(folder))
+    assert str(folder) in str(caught.value)
+
+
+def test_a_folder_without_a_configuration(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no config\.json"):
+        resolve_shape(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [
+        ("", "no model is named"),
+        ("  ", "no model is named"),
+        ("bge-m4", r"no such folder.*catalog's \d+ models, such as BAAI/bge-m3"),
+        ("minilm-l6", r"such as .*all-MiniLM-L6-v2"),
+        ("a/b/c", "no such folder"),
+        ("./BAAI", "no such folder"),
+        ("BAAI/", "no such folder"),
+    ],
+)
+def test_names_that_are_nothing(
+    model: str, named: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match=named) as caught:
+        resolve_shape(model)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text("{}")
+    with pytest.raises(ModelError, match="is a file; give the model's folder"):
+        resolve_shape(str(file))
+
+
+def test_any_other_model_is_asked_of_the_hub(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    def download(model: str, file: str) -> str:
+        asked.append(f"{model} {file}")
+        return str(make_folder(BERT) / file)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    name, shape = resolve_shape("org/model")
+    assert (name, shape.hidden, asked) == ("org/model", 8, ["org/model config.json"])
+
+
+def test_a_static_model_of_the_hub(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub: Any = importlib.import_module("huggingface_hub.utils")
+    table = hub.TensorInfo(dtype="F32", shape=[7, 256], data_offsets=(0, 7168))
+    file = hub.SafetensorsFileMetadata(metadata={}, tensors={"embeddings": table})
+    repo = hub.SafetensorsRepoMetadata(
+        metadata=None, sharded=False, weight_map={}, files_metadata={"model.safetensors": file}
+    )
+    monkeypatch.setattr(
+        "huggingface_hub.hf_hub_download", lambda *_: str(make_folder(STATIC) / "config.json")
+    )
+    monkeypatch.setattr("huggingface_hub.get_safetensors_metadata", lambda _: repo)
+    assert resolve_shape("org/static")[1].total_parameters == 7 * 256
+
+
+def test_a_hub_out_of_reach_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> str:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fail)
+    with pytest.raises(
+        ModelUnavailableError, match=r"org/model: .*out of reach.*HF_ENDPOINT.*folder"
+    ) as caught:
+        resolve_shape("org/model")
+    assert "\n" not in str(caught.value)

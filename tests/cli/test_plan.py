@@ -1,0 +1,179 @@
+"""`farthing plan` as people meet it: a table or one JSON document, a picture, and one line when it cannot."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from farthing.cli.main import main
+
+MODEL = "Qwen3-Embedding-8B"
+RATE = ("--rate", "50", "--p99-ms", "200")
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def words(self) -> str:
+        """What people read, unwrapped."""
+        return " ".join(self.err.replace("│", " ").split())
+
+
+Plan = Callable[..., Outcome]
+
+
+@pytest.fixture
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Plan:
+    """Run `farthing plan` in this process, in an empty folder and on a wide terminal."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "150")
+
+    def run(*arguments: str) -> Outcome:
+        capsys.readouterr()
+        code = main(["plan", *arguments])
+        return Outcome(code, *capsys.readouterr())
+
+    return run
+
+
+def refused(outcome: Outcome, *fragments: str) -> None:
+    assert outcome.code == 2, outcome
+    assert outcome.out == ""
+    assert outcome.err.startswith("farthing: ")
+    assert outcome.err.count("\n") == 1
+    for fragment in fragments:
+        assert fragment in outcome.err
+
+
+def test_json_is_one_document_and_nothing_else(plan: Plan) -> None:
+    outcome = plan(MODEL, *RATE, "--json")
+    assert (outcome.code, outcome.err) == (0, "")
+    document = json.loads(outcome.out)
+    assert document["model"] == "Qwen/Qwen3-Embedding-8B"
+    assert document["demand"]["texts_per_s"] == 50
+    assert document["demand"]["p99_s"] == pytest.approx(0.2)
+
+
+def test_the_table_shows_what_the_plan_says(plan: Plan) -> None:
+    document = json.loads(plan(MODEL, *RATE, "--json").out)
+    outcome = plan(MODEL, *RATE)
+    assert (outcome.code, outcome.out) == (0, "")
+    for row in document["rows"]:
+        assert row["device"] in outcome.words
+        if not row["feasible"] and row["routing"] == "shared":
+            assert row["reason"] in outcome.words
+    best = document["rows"][0]
+    assert f"{best['usd_per_month']:,.0f}" in outcome.words
+    for api in document["apis"][:12]:
+        assert f"{api['provider']} {api['model']}" in outcome.words
+    assert "never" in outcome.words
+    assert "the order flips inside" in outcome.words
+    assert "idle time" in outcome.words
+    assert "padding waste" not in outcome.words  # all texts are as long
+    for note in document["notes"]:
+        assert " ".join(note.split()) in outcome.words
+    assert "None" not in outcome.err
+    assert "nan" not in outcome.err
+
+
+def test_padding_waste_is_said_where_lengths_differ(plan: Plan) -> None:
+    outcome = plan("bge-m3", "--rate", "5", "--lengths", "abstracts", "--devices", "l4")
+    assert "padding waste: arrival order, 32 texts a batch, padded" in outcome.words
+
+
+def test_large_numbers_may_be_written_short(plan: Plan) -> None:
+    whole = json.loads(plan(MODEL, "--tokens-per-day", "2000000000", "--devices", "h200", "--json").out)
+    for short in ("2B", "2G", "2e9", "2000M", "2_000_000_000", "2,000,000,000"):
+        assert json.loads(plan(MODEL, "--tokens-per-day", short, "--devices", "h200", "--json").out) == whole
+    refused(plan(MODEL, "--tokens-per-day", "many"), "'many' is no amount", "2e6")
+
+
+def test_a_corpus(plan: Plan) -> None:
+    arguments = (MODEL, "--corpus-tokens", "5B", "--deadline", "24")
+    document = json.loads(plan(*arguments, "--json").out)
+    assert document["deadline_s"] == 86400
+    outcome = plan(*arguments)
+    assert outcome.code == 0
+    assert "Deadline" in outcome.words
+    for row in document["rows"]:
+        assert row["device"] in outcome.words
+
+
+def test_a_corpus_needs_a_deadline_and_no_rate(plan: Plan) -> None:
+    refused(plan(MODEL, "--corpus-tokens", "5B"), "--deadline", "both or neither")
+    corpus = (MODEL, "--corpus-tokens", "5B", "--deadline", "24")
+    refused(plan(*corpus, "--rate", "5"), "--rate", "not for a corpus")
+    refused(plan(*corpus, "--plot", "x.svg"), "--plot", "not for a corpus")
+
+
+def test_an_api_bill(plan: Plan) -> None:
+    outcome = plan(
+        "bge-m3",
+        "--replace-api",
+        "text-embedding-3-small",
+        "--monthly-usd",
+        "900",
+        "--devices",
+        "l4",
+        "--json",
+    )
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out)["demand"]["tokens_per_day"] > 1e9
+
+
+def test_texts_in_a_file_are_counted_with_the_models_tokenizer(
+    plan: Plan, tmp_path: Path, minilm: Path
+) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("a text\nanother text that is longer\n")
+    counted = json.loads(plan(str(minilm), "--rate", "5", "--lengths", "texts.txt", "--json").out)
+    assert counted["lengths"]["source"] == "2 texts in texts.txt, tokenized"
+    assert counted["lengths"]["mean"] == (4 + 7) / 2  # [CLS] and [SEP] among them
+    estimated = json.loads(plan(MODEL, "--rate", "5", "--lengths", "texts.txt", "--json").out)
+    assert "estimated" in estimated["lengths"]["source"]
+
+
+def test_a_target_that_nothing_keeps_is_said_with_reasons(plan: Plan) -> None:
+    outcome = plan(MODEL, "--rate", "5", "--p99-ms", "1")
+    assert outcome.code == 0
+    assert "meets an idle device" in outcome.words
+    document = json.loads(plan(MODEL, "--rate", "5", "--p99-ms", "1", "--json").out)
+    assert not any(row["feasible"] for row in document["rows"])
+    assert (document["break_even"], document["filled"]) == ([], None)
+    refused(plan(MODEL, "--rate", "5", "--p99-ms", "1", "--plot", "x.svg"), "nothing to draw")
+    assert not (Path("x.svg")).exists()
+
+
+def test_the_picture_names_devices_and_apis(plan: Plan, tmp_path: Path) -> None:
+    outcome = plan(MODEL, *RATE, "--plot", "cost.svg")
+    assert outcome.code == 0, outcome.err
+    drawn = (tmp_path / "cost.svg").read_bytes()
+    assert ET.fromstring(drawn).tag == "{http://www.w3.org/2000/svg}svg"
+    assert plan(MODEL, *RATE, "--plot", "cost.png").code == 0
+    assert (tmp_path / "cost.png").read_bytes().startswith(b"\x89PNG")
+    assert plan(MODEL, *RATE, "--plot", "again.svg").code == 0
+    assert (tmp_path / "again.svg").read_bytes() == drawn
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        ((MODEL,), ("nothing given", "a rate")),
+        ((MODEL, "--rate", "fast"), ("--rate", "'fast'")),
+        (("no-such-model", "--rate", "5"), ("no-such-model",)),
+        ((MODEL, "--rate", "5", "--devices", "h1000"), ("unknown device 'h1000'", "h100-sxm")),
+        ((MODEL, "--trace", "none.csv"), ("none.csv",)),
+        ((MODEL, "--rate", "5", "--plot", "cost.gif"), ("cost.gif", ".svg")),
+        ((MODEL, "--rate", "5", "--devices", "l4", "--calibration", "none.json"), ("none.json",)),
+    ],
+)
+def test_bad_input_is_one_line(plan: Plan, arguments: tuple[str, ...], fragments: tuple[str, ...]) -> None:
+    refused(plan(*arguments), *fragments)

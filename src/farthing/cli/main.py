@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from typing import Any
 
 import click
 
@@ -44,6 +45,13 @@ class _Commands(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(f"farthing.cli.{module}"), module)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an interrupt is passed on as click's own, which else writes an empty line before."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise click.Abort from error
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -270,3 +270,22 @@ def test_a_file_that_cannot_be_read_is_named(folders: Folders, name: str) -> Non
     with pytest.raises(InputError) as caught:
         read(folders)
     assert str(caught.value).startswith(f"{path}: cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "row"),
+    [
+        ("[rental.h100-sxm]\nusd_per_hour = 2.1\ndate = 2999-01-01\n", "rental.h100-sxm"),
+        (
+            "[api.OpenAI.text-embedding-3-small]\nusd_per_million_tokens = 0.01\ndate = 2999-01-01\n",
+            "api.OpenAI.text-embedding-3-small",
+        ),
+    ],
+)
+def test_a_price_of_the_users_that_is_still_to_come_is_refused(folders: Folders, text: str, row: str) -> None:
+    """It would count for nothing, and hide the catalog's."""
+    path = own(folders, "prices.toml", text)
+    read = facts.rental_quotes if row.startswith("rental") else facts.api_prices
+    with pytest.raises(InputError) as caught:
+        read(folders)
+    assert str(caught.value).startswith(f"{path}: {row}: date is 2999-01-01")

@@ -56,7 +56,7 @@ def test_a_given_price_and_utilization() -> None:
         explain("all-MiniLM-L6-v2", device="l4", length=128, usd_per_hour=1.0, utilization=0.3, today=TODAY)
     )
     assert "as given" in text
-    assert "at 0.3" in text
+    assert "at 30 %" in text
 
 
 def test_an_old_price_is_marked() -> None:

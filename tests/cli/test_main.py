@@ -465,7 +465,7 @@ def test_search_with_a_model_of_another_width(
     (here / "in.txt").write_bytes(GOOD["in.txt"])
     embedded(farthing, "in.txt", "-o", "out.parquet", "-m", tiny_bert)
     outcome = farthing("search", "out.parquet", "why", "-m", minilm)
-    assert_one_line(outcome, 2, f"embedded by {tiny_bert}", str(minilm))
+    assert_one_line(outcome, 2, f"embedded by {tiny_bert}", str(minilm.resolve()))
     assert_one_line(farthing("search", "out.parquet", "why", "--top", "0"), 2, "top 0")
 
 

@@ -72,8 +72,11 @@ def test_the_table_shows_what_the_plan_says(plan: Plan) -> None:
             assert row["reason"] in outcome.words
     best = document["rows"][0]
     assert f"{best['usd_per_month']:,.0f}" in outcome.words
-    for api in document["apis"][:12]:
-        assert f"{api['provider']} {api['model']}" in outcome.words
+    names = [f"{api['provider']} {api['model']}" for api in document["apis"]]
+    shown = [name for name in names if name in outcome.words]
+    assert len(shown) >= 12
+    assert {name for name in names if name.endswith(" Qwen3-Embedding-8B")} <= set(shown)  # the same model
+    assert "OpenAI text-embedding-3-small" in shown
     assert "never" in outcome.words
     assert "the order flips inside" in outcome.words
     assert "idle time" in outcome.words
@@ -126,7 +129,13 @@ def test_an_api_bill(plan: Plan) -> None:
         "--json",
     )
     assert outcome.code == 0, outcome.err
-    assert json.loads(outcome.out)["demand"]["tokens_per_day"] > 1e9
+    demand = json.loads(outcome.out)["demand"]
+    assert demand["tokens_per_day"] > 1e9
+    assert demand["replaces"] == "OpenAI text-embedding-3-small"
+    words = plan(
+        "bge-m3", "--replace-api", "text-embedding-3-small", "--monthly-usd", "900", "--devices", "l4"
+    ).words
+    assert "instead of $900 a month to OpenAI text-embedding-3-small: $" in words
 
 
 def test_texts_in_a_file_are_counted_with_the_models_tokenizer(
@@ -144,6 +153,7 @@ def test_texts_in_a_file_are_counted_with_the_models_tokenizer(
 def test_a_target_that_nothing_keeps_is_said_with_reasons(plan: Plan) -> None:
     outcome = plan(MODEL, "--rate", "5", "--p99-ms", "1")
     assert outcome.code == 0
+    assert "No device keeps the target" in outcome.words
     assert "meets an idle device" in outcome.words
     document = json.loads(plan(MODEL, "--rate", "5", "--p99-ms", "1", "--json").out)
     assert not any(row["feasible"] for row in document["rows"])

@@ -284,3 +284,14 @@ def _write(path: Path, row: Mapping[str, Any]) -> Path:
             json.dump(row, file, indent=1)
         Path(file.name).replace(path)
     return path
+
+
+def check_calibrated_model(name: str, measured: ModelCalibration | None, path: str | Path) -> None:
+    """Refuse a calibration file of another model.
+
+    Raises:
+        InputError: it is of another one.
+    """
+    # By the last part: a model may be a folder on one machine and a hub id on another.
+    if measured is not None and Path(measured.model).name.lower() != Path(name).name.lower():
+        raise InputError(f"{path}: model.model is {measured.model!r}, not {name}: calibrate that model")

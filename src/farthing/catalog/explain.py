@@ -93,7 +93,9 @@ def explain(
     rates = _rates(spec, wanted, calibration)
     name, shape = resolve_shape(model)
     if calibration_file is not None:
-        _check_model(name, model_calibration, calibration_file)
+        from farthing.catalog.calibrations import check_calibrated_model
+
+        check_calibrated_model(name, model_calibration, calibration_file)
     elif calibration is not None and model_calibration is None:
         from farthing.catalog.calibrations import load_model_calibration
 
@@ -126,12 +128,6 @@ def _rates(spec: DeviceSpec | None, dtype: Dtype | None, calibration: Calibratio
         )
     rates = calibrated_rates(calibration, name)
     return rates if spec is None else replace(rates, memory_bytes=spec.memory_bytes * USABLE_MEMORY_SHARE)
-
-
-def _check_model(name: str, measured: ModelCalibration | None, path: str | Path) -> None:
-    # By the last part: a model may be a folder on one machine and a hub id on another.
-    if measured is not None and Path(measured.model).name.lower() != Path(name).name.lower():
-        raise InputError(f"{path}: model.model is {measured.model!r}, not {name}: calibrate that model")
 
 
 def _price(device: str, usd_per_hour: float | None, today: datetime.date) -> RentalPrice | None:

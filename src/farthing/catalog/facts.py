@@ -177,7 +177,14 @@ def _user_prices(folders: Folders) -> UserPrices | None:
         return None
     from farthing.catalog.user_prices import parse_user_prices
 
-    return parse_user_prices(text, str(path))
+    prices = parse_user_prices(text, str(path))
+    today = datetime.date.today()
+    dated = [(f"rental.{row.device}", row.date) for row in prices.rentals]
+    dated += [(f"api.{row.provider}.{row.model}", row.date) for row in prices.apis]
+    for name, date in dated:
+        if date > today:
+            raise RowError(str(path), name, f"date is {date}: it is still to come")
+    return prices
 
 
 def _read(path: Path) -> str | None:

@@ -108,13 +108,17 @@ def _price(e: Explanation) -> list[tuple[str, str]]:
         return [("Price per hour", _UNKNOWN), ("Price per 1M tokens", _UNKNOWN), *_energy(e)]
     extra = ""
     if per.at_utilization is not None and e.utilization is not None:
-        extra = f" · {format_usd(per.at_utilization)} at {e.utilization:.3g}"
+        extra = f" · {format_usd(per.at_utilization)} at {100 * e.utilization:.3g} %"
+    served = ""
+    if e.host.limited_by == "host" and e.host.usd_per_million_tokens is not None:
+        through = format_usd(e.host.usd_per_million_tokens)
+        served = f"; [yellow]{through} as one busy server process gets them through[/]"
     return [
         ("Price per hour", _hourly(price)),
         (
             "Price per 1M tokens",
             f"[bold green]{format_usd(per.at_100_percent)}[/] at 100 % utilization · "
-            f"{format_usd(per.at_10_percent)} at 10 %{extra}",
+            f"{format_usd(per.at_10_percent)} at 10 %{extra}, the device alone{served}",
         ),
         *_energy(e),
     ]
@@ -128,7 +132,7 @@ def _energy(e: Explanation) -> list[tuple[str, str]]:
         (
             "Energy per 1M tokens",
             f"at most {energy.wh_per_million_tokens:.3g} Wh, {energy.g_co2_per_million_tokens:.3g} g CO₂ "
-            f"[dim]busy at the rated {energy.power_w:.0f} W, data centre × {energy.pue:.3g}, "
+            f"[dim]for the board, busy at its rated {energy.power_w:.0f} W, data centre × {energy.pue:.3g}, "
             f"{energy.grid_g_per_kwh:.0f} g/kWh; the server around the board not counted[/]",
         )
     ]

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from farthing.theory.planning.plan import (
     ApiOffer,
-    BreakEven,
     CorpusPlan,
     Filled,
     PaddingWaste,
@@ -38,11 +37,14 @@ def render_plan(plan: Plan, console: Console) -> None:
     feasible = [row for row in plan.rows if row.feasible]
     if feasible:
         console.print(_device_table(feasible))
+    else:
+        console.print("[red]No device keeps the target within the budget:[/]")
     _print_left_out(plan.rows, plan.unpriced, console)
-    console.print(_api_table(plan.apis, plan.break_even, feasible[0] if feasible else None))
+    console.print(_api_table(plan, feasible[0] if feasible else None))
     _print_findings(
         (
-            *_filled_line(plan.filled, feasible),
+            *_replaced_line(plan, feasible),
+            *_filled_line(plan.filled, plan.demand.batch_share, feasible),
             *_replay_line(plan),
             *_sensitivity_lines(plan.sensitivity),
             *_padding_line(plan.padding),
@@ -141,7 +143,10 @@ def _device_table(feasible: list[PlanRow]) -> Table:
             "" if usd is None else f"[dim]{_cents(usd.low)}–{_cents(usd.high)}[/]",
             "" if row.usd_per_month is None else f"{row.usd_per_month:,.0f}",
         )
-    table.caption = "N: replicas behind one queue; random: each text to a replica at random"
+    table.caption = (
+        "N: replicas that are enough behind one queue (where texts are batched fewer may do); random: the fewest if "
+        "each text goes to a replica at random"
+    )
     return table
 
 
@@ -158,10 +163,36 @@ def _print_left_out(rows: Iterable[PlanRow], unpriced: tuple[str, ...], console:
         console.print(f"  [dim]no price is known for {', '.join(unpriced)}[/]")
 
 
-def _api_table(apis: tuple[ApiOffer, ...], breaks: tuple[BreakEven, ...], best: PlanRow | None) -> Table:
+LEADERS = (
+    "text-embedding-3-small",
+    "text-embedding-3-large",
+    "embed-v4.0",
+    "voyage-4",
+    "gemini-embedding-001",
+)
+"""APIs that everyone knows: they are shown whatever they cost."""
+
+
+def _shown_apis(plan: Plan) -> list[ApiOffer]:
+    """Return the API to replace, those of the same model, the best known and the cheapest, rising in price."""
+    model = plan.model.rsplit("/", 1)[-1].lower()
+
+    def rank(api: ApiOffer) -> int:
+        if f"{api.provider} {api.model}" == plan.demand.replaces:
+            return 0
+        if api.model.lower() == model:
+            return 1
+        return 2 if api.model in LEADERS else 3
+
+    ranked = sorted(range(len(plan.apis)), key=lambda i: (rank(plan.apis[i]), i))
+    return [plan.apis[i] for i in sorted(ranked[:MOST_APIS])]
+
+
+def _api_table(plan: Plan, best: PlanRow | None) -> Table:
     table = _table("API", ">¢ per 1M", ">of yours", "(range)", ">$ a month", ">cheaper above")
-    points = {point.api: point for point in breaks}
-    for api in apis[:MOST_APIS]:
+    points = {point.api: point for point in plan.break_even}
+    model = plan.model.rsplit("/", 1)[-1].lower()
+    for api in _shown_apis(plan):
         name = f"{api.provider} {api.model}"
         point = points.get(name)
         if point is None:
@@ -171,33 +202,53 @@ def _api_table(apis: tuple[ApiOffer, ...], breaks: tuple[BreakEven, ...], best: 
         else:
             volume = f"{_compact(point.tokens_per_day)}/day"
         own = api.usd_per_million_own_tokens
+        shown = f"[bold]{name}[/]" if api.model.lower() == model or name == plan.demand.replaces else name
         table.add_row(
-            name + _old(api.stale),
+            shown + _old(api.stale),
             _cents(api.usd_per_million_tokens),
             _cents(own.mid),
             "" if own.low == own.high else f"[dim]{_cents(own.low)}–{_cents(own.high)}[/]",
-            "" if api.usd_per_month is None else f"{api.usd_per_month:,.0f}",
+            "" if api.usd_per_month is None else f"{api.usd_per_month:,.2f}",
             volume,
         )
-    hidden = len(apis) - MOST_APIS
-    caption = "of yours: per token of this model. "
+    hidden = len(plan.apis) - MOST_APIS
+    caption = "of yours: per token of this model; models differ in quality, compare before you switch. "
     if best is not None:
         caption += f"cheaper above: tokens from which {best.device} costs no more. "
-    table.caption = caption + (f"{hidden} dearer ones with --json" if hidden > 0 else "")
+    table.caption = caption + (f"{hidden} others with --json" if hidden > 0 else "")
     return table
 
 
-def _filled_line(filled: Filled | None, feasible: list[PlanRow]) -> list[str]:
+def _replaced_line(plan: Plan, feasible: list[PlanRow]) -> list[str]:
+    api = next((a for a in plan.apis if f"{a.provider} {a.model}" == plan.demand.replaces), None)
+    if api is None or api.usd_per_month is None or not feasible or feasible[0].usd_per_month is None:
+        return []
+    best = feasible[0]
+    return [
+        f"instead of ${api.usd_per_month:,.0f} a month to {plan.demand.replaces}: ${best.usd_per_month:,.0f} for "
+        f"{best.replicas} × {best.device}"
+    ]
+
+
+def _filled_line(filled: Filled | None, batch_share: float, feasible: list[PlanRow]) -> list[str]:
     if filled is None:
         return ["idle time: no batch step fits beside the online texts under this target"] if feasible else []
+    step = (
+        f"in steps of {format_seconds(filled.filler_step_s)} ({_compact(filled.filler_step_tokens)} tokens, "
+        f"{filled.efficiency:.0%} of the saturated throughput): {_cents(filled.usd_per_million_tokens_before)} → "
+        f"{_cents(filled.usd_per_million_tokens)} ¢ per 1M tokens"
+    )
+    if batch_share:
+        return [
+            f"the {batch_share:.0%} that can wait run on {filled.replicas} × {filled.device} beside the others, "
+            f"{step}, against {filled.replicas_before} if all were online"
+        ]
+    more = filled.replicas - filled.replicas_before
+    added = f" ({more} more than the target needs)" if more else ""
     return [
-        f"idle time of {filled.replicas} × {filled.device} filled with batch work in steps of "
-        f"{format_seconds(filled.filler_step_s)} ({_compact(filled.filler_step_tokens)} tokens, "
-        f"{filled.efficiency:.0%} of the saturated throughput): "
-        f"{format_usd(filled.usd_per_million_tokens_before)} → "
-        f"{format_usd(filled.usd_per_million_tokens)} per 1M tokens, "
-        f"{_compact(filled.batch_tokens_per_day)} batch tokens a day; p99 "
-        f"{format_seconds(filled.p99_before_s)} → at most {format_seconds(filled.p99_s)}"
+        f"idle time of {filled.replicas} × {filled.device}{added} filled with batch work {step}, "
+        f"{_compact(filled.batch_tokens_per_day)} batch tokens a day; p99 {format_seconds(filled.p99_before_s)} → at "
+        f"most {format_seconds(filled.p99_s)}"
     ]
 
 
@@ -205,10 +256,15 @@ def _replay_line(plan: Plan) -> list[str]:
     if plan.replay is None:
         return []
     replay = plan.replay
-    verdict = "kept" if replay.keeps_target else "MISSED: real arrivals come in bursts"
+    if replay.keeps_target:
+        verdict = "the target is kept"
+    elif replay.replicas_needed is None:
+        verdict = "the target is MISSED, and no number of replicas keeps it"
+    else:
+        verdict = f"the target is MISSED: real arrivals come in bursts, and it takes {replay.replicas_needed} replicas"
     return [
         f"the trace replayed through {replay.replicas} × {replay.device} ({replay.routing}): p50 "
-        f"{format_seconds(replay.p50_s)}, p99 {format_seconds(replay.p99_s)}, target {verdict}"
+        f"{format_seconds(replay.p50_s)}, p99 {format_seconds(replay.p99_s)}; {verdict}"
     ]
 
 

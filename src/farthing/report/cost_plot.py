@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from farthing.errors import InputError
 from farthing.report import style
 from farthing.theory.planning.plan import ApiOffer, Plan, PlanRow
-from farthing.theory.planning.rows import ARTICLE_PAIR
+from farthing.theory.planning.sensitivity import ARTICLE_PAIR
 from farthing.units import format_usd
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def draw_cost(plan: Plan, path: str | Path) -> Path:
         axes,
         f"{model}: what a million tokens costs",
         f"dot: planned use for {plan.demand.texts_per_s:.3g} texts/s, 99 % within {1000 * plan.demand.p99_s:g} ms at "
-        f"the peak; bold: the same model from an API",
+        f"the peak" + ("; bold: the same model from an API" if any(same for *_, same in levels) else ""),
     )
     style.labels(axes, "utilization: share of saturated capacity in use, mean of a day", "USD per 1M tokens")
     dates = sorted({row.price_as_of for row, *_ in rows})

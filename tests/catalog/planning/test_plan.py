@@ -147,6 +147,71 @@ def test_a_trace_gives_rate_peak_and_lengths_and_is_replayed(trace: Path) -> Non
     assert 1 <= result.replay.busy / result.rows[0].utilization < 2
 
 
+def test_a_burst_that_the_plan_misses_is_answered_with_more_replicas(tmp_path: Path) -> None:
+    """Two hundred texts at once, then calm: Poisson at the busiest minute knows nothing of it."""
+    path = tmp_path / "burst.csv"
+    times = [0.0] * 200 + [1.0 + k / 2 for k in range(1200)]
+    path.write_text("time_s,tokens\n" + "".join(f"{t},400\n" for t in times))
+    replay = plan("Qwen3-Embedding-0.6B", trace=path, p99_s=0.1, devices=["t4"], today=DAY).replay
+    assert replay is not None
+    assert not replay.keeps_target
+    assert replay.p99_s > 0.1
+    assert replay.replicas_needed is not None
+    assert replay.replicas_needed > replay.replicas
+
+
+def test_texts_that_can_wait_are_not_replayed_as_online(trace: Path) -> None:
+    all_now, some = (
+        plan("bge-m3", trace=trace, p99_s=0.1, devices=["l4"], batch_share=share, today=DAY).replay
+        for share in (0.0, 0.5)
+    )
+    assert all_now is not None
+    assert some is not None
+    assert some.texts == pytest.approx(all_now.texts / 2, rel=0.1)
+
+
+def test_another_models_calibration_is_refused(tmp_path: Path) -> None:
+    from farthing.catalog.calibrations import write_calibration_file
+    from farthing.theory.devices import Calibration, ModelCalibration, StepTimes
+
+    machine = Calibration(
+        machine="two cores",
+        versions={},
+        measured_at="2026-11-21T00:00:00Z",
+        dtype="fp32",
+        peak_flops_per_s=180e9,
+        peak_source="torch",
+        bandwidth_bytes_per_s=20e9,
+    )
+    model = ModelCalibration(
+        model="sentence-transformers/all-MiniLM-L6-v2",
+        dtype="fp32",
+        streams=2,
+        step_times=StepTimes((16, 128), (128, 2048), ((0.02, 0.3), (0.03, 0.4))),
+        new_shape_s=0.002,
+        tokenization_s_per_token=2e-6,
+        job_overhead_s=0.1,
+        measured_at="2026-11-21T00:00:00Z",
+    )
+    path = tmp_path / "cal.json"
+    write_calibration_file(path, machine, model)
+    given: dict[str, Any] = {
+        "rate": 0.1, "lengths": 60, "p99_s": 20, "devices": ["local"], "usd_per_hour": 0.1, "calibration": path,
+    }  # fmt: skip
+    with pytest.raises(InputError, match=r"all-MiniLM-L6-v2.*not BAAI/bge-m3"):
+        plan("bge-m3", **given, today=DAY)
+    result = plan("all-MiniLM-L6-v2", **given, today=DAY)
+    assert {row.basis for row in result.rows} == {"calibration"}
+    assert any("measured on two cores" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("rate", [3000, 5000, 10_000, 1e6])
+@pytest.mark.parametrize("model", ["bge-small-en-v1.5", "bge-m3", "potion-base-8M"])
+def test_high_rates_are_planned(model: str, rate: float) -> None:
+    result = plan(model, rate=rate, today=DAY)
+    assert any(row.feasible for row in result.rows)
+
+
 def test_no_trace_no_replay(usual: Plan) -> None:
     assert usual.replay is None
 

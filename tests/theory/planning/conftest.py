@@ -9,8 +9,8 @@ import pytest
 from farthing.theory.devices import DeviceSpec
 from farthing.theory.families.configs import shape_from_config
 from farthing.theory.host import PUBLISHED_HOST, HostPath
+from farthing.theory.planning.candidate import Candidate
 from farthing.theory.planning.plan import PlanDemand
-from farthing.theory.planning.rows import Candidate
 from farthing.theory.pricing import RentalPrice
 from farthing.theory.roofline import datasheet_rates
 from farthing.theory.steps import StepModel

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from farthing.theory.lengths import fixed_length
+from farthing.theory.planning.candidate import Candidate
 from farthing.theory.planning.corpus import corpus_rows
-from farthing.theory.planning.rows import Candidate
 
 MakeCandidate = Callable[..., Candidate]
 TEXTS = fixed_length(300)

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 
 from farthing.scheduling.simulation import Arrivals, Policy, poisson_times, simulate
 from farthing.theory.lengths import LengthDistribution, fixed_length, profile_lengths
+from farthing.theory.planning.candidate import Candidate
+from farthing.theory.planning.filling import fill, filled
 from farthing.theory.planning.plan import PlanDemand, PlanRow
-from farthing.theory.planning.rows import Candidate, QuoteSpread, filled, plan_rows, sensitivity
+from farthing.theory.planning.rows import plan_rows
+from farthing.theory.planning.sensitivity import QuoteSpread, sensitivity
 from farthing.theory.pricing import DAYS_PER_MONTH, SPOT_TERMS
 
 MakeCandidate = Callable[..., Candidate]
@@ -197,6 +200,46 @@ def test_texts_that_can_wait_do_not_count_at_the_peak(
     assert half.replicas < all_now.replicas
     assert half.utilization is not None
     assert half.utilization < 1
+
+
+def test_a_row_with_work_that_can_wait_has_room_for_its_steps(
+    make_candidate: MakeCandidate, make_demand: MakeDemand
+) -> None:
+    demand = make_demand(400.0, batch_share=0.4, p99_s=0.1)
+    rows, queues = plan_rows([make_candidate()], demand, TEXTS)
+    row = one(rows)
+    assert row.replicas is not None
+    step = fill(queues["d", False], demand, row.replicas, "shared")
+    assert step is not None
+    assert row.p99_s == step.p99_s <= demand.p99_s * (1 + 1e-9)
+    assert step.batch_tokens_per_s == pytest.approx(0.4 * 400 * 300)
+    assert fill(queues["d", False], demand, row.replicas - 1, "shared") is None
+    result = filled(row, queues["d", False], make_candidate(), demand)
+    assert result is not None
+    assert result.replicas == row.replicas
+    assert row.usd_per_million_tokens is not None
+    assert result.usd_per_million_tokens == pytest.approx(row.usd_per_million_tokens.mid)
+    all_online = one(plan_rows([make_candidate()], make_demand(400.0, p99_s=0.1), TEXTS)[0])
+    assert result.replicas_before == all_online.replicas
+
+
+def test_work_that_finds_no_step_makes_a_row_infeasible(
+    make_candidate: MakeCandidate, make_demand: MakeDemand
+) -> None:
+    candidate = make_candidate()
+    lone = plan_rows([candidate], make_demand(), TEXTS)[1]["d", False].station.lone_s(0.99)
+    row = one(plan_rows([candidate], make_demand(1.0, p99_s=1.01 * lone, batch_share=0.5), TEXTS)[0])
+    assert not row.feasible
+    assert "no step of the batch work" in (row.reason or "")
+
+
+def test_slower_steps_take_no_second_replica_where_one_has_room(
+    make_candidate: MakeCandidate, make_demand: MakeDemand
+) -> None:
+    row = one(plan_rows([make_candidate(spread=1.2)], make_demand(1.0), TEXTS)[0])
+    assert row.replicas == 1
+    assert row.usd_per_million_tokens is not None
+    assert row.usd_per_million_tokens.high == pytest.approx(1.2 * row.usd_per_million_tokens.mid)
 
 
 @pytest.mark.parametrize("rate", [60.0, 400.0])

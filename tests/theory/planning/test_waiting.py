@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from farthing.scheduling.simulation import Arrivals, Policy, poisson_times, simulate
 from farthing.theory.lengths import LengthDistribution, fixed_length, profile_lengths
-from farthing.theory.planning.rows import Candidate
+from farthing.theory.planning.candidate import Candidate
 from farthing.theory.planning.station import Station, station
 from farthing.theory.planning.waiting import Waiting, smallest
 
@@ -115,3 +115,17 @@ def test_smallest_finds_it_from_any_guess(answer: int, least: int, guess: int) -
 
 def test_smallest_gives_up() -> None:
     assert smallest(lambda count: False, 1, 1, 1000) is None
+
+
+@pytest.mark.parametrize("length", [20, 300])
+@given(replicas=st.integers(1, 400))
+def test_a_fleet_that_is_exactly_full_is_too_small(
+    make_candidate: MakeCandidate, length: int, replicas: int
+) -> None:
+    """The fewest replicas by capacity alone are full but for rounding: no queue settles there."""
+    candidate = make_candidate(peak=2000e12, bandwidth=8e12)
+    replica = station(candidate.steps, candidate.host, fixed_length(length))
+    rate = replicas / replica.text_s.mid
+    count = Waiting(replica).fewest_replicas(rate, 50 * replica.lone_s(0.99), "random")
+    assert count is not None
+    assert count > replicas

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import cast, get_args
 
 from farthing.catalog import facts
-from farthing.catalog.calibrations import read_calibration_file
+from farthing.catalog.calibrations import check_calibrated_model, read_calibration_file
 from farthing.catalog.lookups import LOCAL, default_dtype, device_price, find_device
 from farthing.catalog.rows import CatalogDevice, RentalQuote
 from farthing.errors import InputError
 from farthing.theory.devices import Calibration, Dtype, ModelCalibration
 from farthing.theory.host import bulk_host_path, host_path
-from farthing.theory.planning.rows import Candidate, QuoteSpread
+from farthing.theory.planning.candidate import Candidate
+from farthing.theory.planning.sensitivity import QuoteSpread
 from farthing.theory.pricing import SPOT_TERMS, RentalPrice, check_positive, given_price
 from farthing.theory.roofline import calibrated_rates, datasheet_rates
 from farthing.theory.shapes import ModelShape
@@ -66,12 +67,13 @@ class Field:
 
 
 def find_candidates(
-    shape: ModelShape, choice: DeviceChoice, day: datetime.date, in_bulk: bool = False
+    model: str, shape: ModelShape, choice: DeviceChoice, day: datetime.date, in_bulk: bool = False
 ) -> Field:
     """Return the devices in question with their prices: all that have one, or those that are named.
 
     Args:
-        shape: the model.
+        model: name of the model.
+        shape: its shape.
         choice: which devices, dtype and prices.
         day: day for which prices are wanted.
         in_bulk: whether texts come from a file, so that the host only tokenizes, instead of by requests.
@@ -82,6 +84,8 @@ def find_candidates(
     _check(choice)
     path = choice.calibration
     measured = read_calibration_file(Path(path)) if path is not None else None
+    if measured is not None and path is not None:
+        check_calibrated_model(model, measured[1], path)
     catalog = facts.devices()
     quotes = facts.rental_quotes()
     names = choice.devices
@@ -116,7 +120,7 @@ def find_candidates(
         candidates=tuple(candidates),
         unpriced=tuple(unpriced),
         newest_quotes={} if choice.usd_per_hour is not None else _newest_quotes(quotes, day),
-        notes=_notes(candidates, choice.spot),
+        notes=(*_measured_notes(measured), *_notes(candidates, choice.spot)),
     )
 
 
@@ -196,9 +200,22 @@ def _provider(price: RentalPrice, kind: str) -> str:
     return f"one {kind} quote" if price.quotes == 1 else f"median of {price.quotes} {kind} quotes"
 
 
+def _measured_notes(measured: _Measured | None) -> list[str]:
+    if measured is None:
+        return []
+    machine, model = measured
+    what = "the model itself" if model is not None else "its matrix peak and bandwidth, not the model"
+    return [f"step times measured on {machine.machine} ({machine.measured_at}): {what}"]
+
+
 def _notes(candidates: Sequence[Candidate], spot: bool) -> tuple[str, ...]:
     stale = dict.fromkeys(f"{c.device} ({c.price.as_of})" for c in candidates if c.price.stale)
     notes = [f"prices older than 90 days: {', '.join(stale)}"] if stale else []
+    single = dict.fromkeys(
+        c.device for c in candidates if c.price.quotes == 1 and c.price.sources != ("as given",)
+    )
+    if single:
+        notes.append(f"one quote only, so its spread is not known: {', '.join(single)}")
     if any(candidate.steps.basis == "datasheet" for candidate in candidates):
         notes.append("step times from datasheets × published shares, not measured: expect them 12–30 % off")
     notes += [f"host: {source}" for source in dict.fromkeys(c.host.source for c in candidates)]

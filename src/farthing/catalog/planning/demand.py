@@ -69,7 +69,15 @@ def demand_of(
         p99_s=wanted.p99_s,
         batch_share=wanted.batch_share,
         source=source,
+        replaces=_replaced(wanted, apis),
     )
+
+
+def _replaced(wanted: Wanted, apis: Sequence[ApiPrice]) -> str | None:
+    if wanted.replace_api is None:
+        return None
+    api = find_api(apis, wanted.replace_api)
+    return f"{api.provider} {api.model}"
 
 
 def _check(wanted: Wanted) -> None:

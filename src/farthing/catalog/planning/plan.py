@@ -23,8 +23,10 @@ from farthing.scheduling.padding import padding_wastes
 from farthing.theory.lengths import LengthDistribution, counted_lengths
 from farthing.theory.planning.break_even import break_evens
 from farthing.theory.planning.corpus import corpus_rows
+from farthing.theory.planning.filling import filled
 from farthing.theory.planning.plan import BreakEven, CorpusPlan, PaddingWaste, Plan, PlanLengths
-from farthing.theory.planning.rows import filled, plan_rows, sensitivity
+from farthing.theory.planning.rows import plan_rows
+from farthing.theory.planning.sensitivity import sensitivity
 from farthing.theory.pricing import check_positive
 from farthing.theory.shapes import ModelShape
 from farthing.units import format_seconds
@@ -113,7 +115,7 @@ def plan(
         calibration=calibration,
         host_threads=host_threads,
     )
-    field = find_candidates(shape, choice, day)
+    field = find_candidates(name, shape, choice, day)
     if max_usd_per_hour is not None:
         check_positive("the most USD per hour", max_usd_per_hour)
     rows, queues = plan_rows(field.candidates, demand, texts, max_usd_per_hour)
@@ -129,7 +131,9 @@ def plan(
         if arrivals is not None:
             from farthing.catalog.planning.replay import replayed
 
-            bursts = replayed(best, waiting.station, arrivals, shape.max_positions, p99_s)
+            bursts = replayed(
+                best, waiting.station, arrivals, demand, None if idle is None else idle.filler_step_s
+            )
     return Plan(
         model=name,
         dtype=field.dtype,
@@ -199,7 +203,7 @@ def plan_corpus(
         calibration=calibration,
         host_threads=host_threads,
     )
-    field = find_candidates(shape, choice, day, in_bulk=True)
+    field = find_candidates(name, shape, choice, day, in_bulk=True)
     if max_usd_per_hour is not None:
         check_positive("the most USD per hour", max_usd_per_hour)
     return CorpusPlan(

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from operator import add
 
 from farthing.catalog.planning.trace_file import Trace
 from farthing.scheduling.simulation import Arrivals, Policy, simulate, trace_times
-from farthing.theory.planning.plan import PlanRow, Replay
+from farthing.theory.planning.plan import PlanDemand, PlanRow, Replay
 from farthing.theory.planning.station import Station
+from farthing.theory.planning.waiting import smallest
 
 SEED = 0
 """Random routing draws a replica for each text; the same every time."""
@@ -20,42 +22,78 @@ _GRAIN = 0.02
 """Mean lengths of steps are rounded to so small a share of themselves, so that few step times are computed."""
 
 
-def replayed(row: PlanRow, replica: Station, trace: Trace, longest: int, target_s: float) -> Replay | None:
+MOST_TRIED = 64
+"""Replicas that keep a trace's target are looked for up to this many times those of the plan."""
+
+
+def replayed(
+    row: PlanRow, replica: Station, trace: Trace, demand: PlanDemand, filler_step_s: float | None
+) -> Replay | None:
     """Return what the texts of a trace wait for the planned replicas; None when the row has none.
+
+    Where they miss the target, the replicas that keep it are looked for.
 
     Args:
         row: the planned row.
         replica: its station.
         trace: arrivals and lengths.
-        longest: tokens that longer texts are cut to.
-        target_s: seconds that 99 % of the texts may take.
+        demand: target, and the share of the texts that can wait: they are drawn and left out, and batch work of
+            `filler_step_s` stands in for them.
+        filler_step_s: seconds of a step of batch work; None for none.
     """
     if row.replicas is None:
         return None
-    lengths = [min(n, longest) for n in trace.tokens]
-    policy = Policy(
-        servers=row.replicas * replica.streams,
-        routing=row.routing,
-        takes="share",
-        max_batch_texts=replica.largest_batch,
-        max_batch_size=max(1, replica.largest_batch * replica.mean_length),
+    rng = random.Random(SEED)
+    longest = replica.steps.shape.max_positions
+    online = [
+        (time, min(n, longest))
+        for time, n in zip(trace.arrivals_s, trace.tokens, strict=True)
+        if rng.random() >= demand.batch_share
+    ]
+    if len(online) < 2 or online[-1][0] <= online[0][0]:
+        return None
+    lengths = [n for _, n in online]
+    arrivals = Arrivals(trace_times([time for time, _ in online]), lengths)
+    host_s = [replica.host.lone_s(n) for n in lengths]
+    step_s = _step_s(replica)
+    tried: dict[int, tuple[float, float, float]] = {}
+
+    def p50_p99_busy(count: int) -> tuple[float, float, float]:
+        if count not in tried:
+            policy = Policy(
+                servers=count * replica.streams,
+                routing=row.routing,
+                takes="share",
+                max_batch_texts=replica.largest_batch,
+                max_batch_size=max(1, replica.largest_batch * replica.mean_length),
+                filler_step_s=filler_step_s if demand.batch_share else None,
+            )
+            done = simulate(arrivals, policy, random.Random(SEED), step_s)
+            seconds = sorted(map(add, done.latencies_s, host_s))
+            tried[count] = (
+                seconds[len(seconds) // 2],
+                seconds[int(0.99 * (len(seconds) - 1))],
+                done.utilization,
+            )
+        return tried[count]
+
+    p50_s, p99_s, busy = p50_p99_busy(row.replicas)
+    needed = smallest(
+        lambda count: p50_p99_busy(count)[1] <= demand.p99_s,
+        row.replicas,
+        row.replicas,
+        MOST_TRIED * row.replicas,
     )
-    done = simulate(
-        Arrivals(trace_times(trace.arrivals_s), lengths), policy, random.Random(SEED), _step_s(replica)
-    )
-    latencies = sorted(
-        wait + replica.host.lone_s(n) for wait, n in zip(done.latencies_s, lengths, strict=True)
-    )
-    p99_s = latencies[int(0.99 * (len(latencies) - 1))]
     return Replay(
         device=row.device,
         replicas=row.replicas,
         routing=row.routing,
-        texts=len(lengths),
-        busy=done.utilization,
-        p50_s=latencies[len(latencies) // 2],
+        texts=len(online),
+        busy=busy,
+        p50_s=p50_s,
         p99_s=p99_s,
-        keeps_target=p99_s <= target_s,
+        keeps_target=p99_s <= demand.p99_s,
+        replicas_needed=needed,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from farthing.theory.planning.filling import BATCH_HEADROOM, fill
 from farthing.theory.planning.plan import ApiOffer, BreakEven, PlanDemand, PlanRow, Routing
 from farthing.theory.planning.waiting import Waiting, smallest
 from farthing.theory.pricing import SECONDS_PER_DAY
@@ -34,6 +35,7 @@ def break_even_volume(
     peak_to_mean: float,
     target_s: float,
     routing: Routing = "shared",
+    batch_share: float = 0.0,
 ) -> Volume | None:
     """Return the volume from which replicas cost no more than an API; None when no volume is enough.
 
@@ -50,6 +52,7 @@ def break_even_volume(
         peak_to_mean: peak rate / mean rate of a day.
         target_s: 99th percentile to keep at the peak.
         routing: one queue for all replicas, or each text to a replica at random.
+        batch_share: share of the texts (0–1) that can wait.
 
     Source: design/theory.md, "Price"; the step function of whole replicas is ours.
     """
@@ -57,11 +60,26 @@ def break_even_volume(
     paying_tokens *= TOKENS_PER_MILLION  # tokens per day that pay for one replica
     replica = waiting.station
     texts_per_s = paying_tokens / replica.lengths.mean / SECONDS_PER_DAY * peak_to_mean
-    if texts_per_s * replica.text_s.mid >= 1 or replica.lone_s(0.99) > target_s:
+    most = 1 if not batch_share else BATCH_HEADROOM * peak_to_mean
+    if texts_per_s * replica.text_s.mid >= most or replica.lone_s(0.99) > target_s:
         return None
 
     def keeps(load: int, count: int) -> bool:
-        return waiting.keeps(load * texts_per_s, count, routing, target_s)
+        if not batch_share:
+            return waiting.keeps(load * texts_per_s, count, routing, target_s)
+        rate = load * texts_per_s / peak_to_mean
+        if rate * replica.text_s.mid > BATCH_HEADROOM * count:
+            return False
+        demand = PlanDemand(
+            texts_per_s=rate,
+            peak_texts_per_s=load * texts_per_s,
+            peak_to_mean=peak_to_mean,
+            tokens_per_day=rate * replica.lengths.mean * SECONDS_PER_DAY,
+            p99_s=target_s,
+            batch_share=batch_share,
+            source="",
+        )
+        return fill(waiting, demand, count, routing) is not None
 
     least = smallest(lambda count: keeps(count, count), 1, 1, MOST_COMPARED)
     if least is None:
@@ -87,6 +105,7 @@ def break_evens(
                 peak_to_mean=demand.peak_to_mean,
                 target_s=demand.p99_s,
                 routing=row.routing,
+                batch_share=demand.batch_share,
             )
         volume = volumes[price]
         results.append(

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from math import ceil
 
 from farthing.theory.lengths import LengthDistribution
+from farthing.theory.planning.candidate import Candidate, memory_shortage
 from farthing.theory.planning.plan import CorpusRow, UsdInterval
-from farthing.theory.planning.rows import Candidate, memory_shortage
 from farthing.theory.planning.station import station
 from farthing.units import SECONDS_PER_HOUR, TOKENS_PER_MILLION, format_usd
 

@@ -134,6 +134,7 @@ class Filled:
     Attributes:
         device: whose idle time.
         replicas: of that device; more than the row has when its target leaves no room for a batch step.
+        replicas_before: of that device for the online texts alone; with a batch share, for all texts online.
         filler_step_s: length of one step of batch work, so chosen that the target still holds.
         filler_step_tokens: tokens of such a step.
         efficiency: its throughput over that of a saturated step.
@@ -142,11 +143,12 @@ class Filled:
         utilization: share of saturated capacity in use, both kinds of work together.
         batch_tokens_per_day: batch work that is done beside the online texts.
         usd_per_million_tokens: over both kinds of work.
-        usd_per_million_tokens_before: without the filler, with the replicas of the row.
+        usd_per_million_tokens_before: without the filler, with the replicas before.
     """
 
     device: str
     replicas: int
+    replicas_before: int
     filler_step_s: float
     filler_step_tokens: int
     efficiency: float
@@ -172,6 +174,7 @@ class Replay:
         p50_s: median time from arrival to vector.
         p99_s: its 99th percentile over the whole trace.
         keeps_target: whether that is within the target.
+        replicas_needed: the fewest that keep it, at least those planned; None when not even 64 times as many do.
     """
 
     device: str
@@ -182,6 +185,7 @@ class Replay:
     p50_s: float
     p99_s: float
     keeps_target: bool
+    replicas_needed: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +245,10 @@ class PlanLengths:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanDemand:
-    """What the plan serves: rates in texts per second, the target, and where they come from."""
+    """What the plan serves: rates in texts per second, the target, and where they come from.
+
+    `replaces` is the provider and model of the API whose bill it was worked out from.
+    """
 
     texts_per_s: float
     peak_texts_per_s: float
@@ -250,6 +257,7 @@ class PlanDemand:
     p99_s: float
     batch_share: float
     source: str
+    replaces: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

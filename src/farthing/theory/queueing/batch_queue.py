@@ -34,6 +34,10 @@ EXACT_MEAN = 6.0
 """Poisson numbers of up to this mean are taken one by one, larger ones some way apart."""
 
 
+FULL = 1 - 1e-9
+"""Utilization from which a server counts as full: rounding alone decides there whether the queue settles."""
+
+
 class BatchQueue:
     """A server of batches under a Poisson stream of texts, in the long run.
 
@@ -74,7 +78,7 @@ class BatchQueue:
         Source: Little's law, as those who come after a text during its wait are λ times the wait on average
         (Keilson & Servi 1988): they are who stays behind when its step starts, or is behind it in the step.
         """
-        if not 0 < self.utilization < 1:
+        if not 0 < self.utilization < FULL:
             return self._seconds(1) if self.utilization == 0 else math.inf
         if self._cap == 1:
             return mean_wait_s(self._arrivals_per_s, constant(self._full_s)) + self._full_s
@@ -99,7 +103,7 @@ class BatchQueue:
         """
         if not 0 <= quantile < 1:
             raise InputError(f"quantile {quantile}: give a number of at least 0 and below 1")
-        if not 0 < self.utilization < 1:
+        if not 0 < self.utilization < FULL:
             return self._seconds(1) if self.utilization == 0 else math.inf
         if self._cap == 1:
             return time_in_system_quantile_s(self._arrivals_per_s, constant(self._full_s), quantile)

@@ -31,6 +31,7 @@ def corpus_rows(
         lengths: tokens per text.
         max_usd_per_hour: budget for all devices together; None for none.
     """
+    lengths = lengths.grouped()  # once, for all devices
     rows = [_row(candidate, corpus_tokens, deadline_s, lengths, max_usd_per_hour) for candidate in candidates]
     return tuple(
         sorted(

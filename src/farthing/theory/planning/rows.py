@@ -39,6 +39,7 @@ def plan_rows(
     """
     rows = []
     queues = {}
+    lengths = lengths.grouped()  # once, for all devices
     for candidate in candidates:
         waiting = Waiting(station(candidate.steps, candidate.host, lengths))
         queues[candidate.device, candidate.spot] = waiting

@@ -21,7 +21,7 @@ from farthing.theory.queueing.quantiles import tail_quantile
 from farthing.theory.queueing.service_times import constant
 from farthing.theory.queueing.single_server import mean_wait_s, time_in_system_quantile_s
 
-PANELS = 6
+PANELS = 4
 """Parts of a step for which a text's place in the queue is computed apart, where the cap matters."""
 
 IGNORED = 1e-6

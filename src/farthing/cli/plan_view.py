@@ -46,6 +46,7 @@ def render_plan(plan: Plan, console: Console) -> None:
             *_replaced_line(plan, feasible),
             *_filled_line(plan.filled, plan.demand.batch_share, feasible),
             *_replay_line(plan),
+            *_following_line(plan),
             *_sensitivity_lines(plan.sensitivity),
             *_padding_line(plan.padding),
         ),
@@ -265,6 +266,18 @@ def _replay_line(plan: Plan) -> list[str]:
     return [
         f"the trace replayed through {replay.replicas} × {replay.device} ({replay.routing}): p50 "
         f"{format_seconds(replay.p50_s)}, p99 {format_seconds(replay.p99_s)}; {verdict}"
+    ]
+
+
+def _following_line(plan: Plan) -> list[str]:
+    fleet = plan.following
+    if fleet is None:
+        return []
+    return [
+        f"a fleet of {fleet.device} that follows the trace's load, each asked for "
+        f"{format_seconds(fleet.cold_start_s)} ahead (an assumption): {fleet.replicas_mean:.3g} replicas on average "
+        f"({fleet.replicas_least} to {fleet.replicas_most}), {fleet.utilization:.0%} used, "
+        f"{_cents(fleet.usd_per_million_tokens)} ¢ per 1M tokens"
     ]
 
 

@@ -147,6 +147,20 @@ def test_a_trace_gives_rate_peak_and_lengths_and_is_replayed(trace: Path) -> Non
     assert 1 <= result.replay.busy / result.rows[0].utilization < 2
 
 
+def test_a_fleet_follows_the_load_of_a_trace(trace: Path) -> None:
+    result = plan("Qwen3-Embedding-8B", trace=trace, p99_s=0.3, devices=["rtx-4090"], today=DAY)
+    fleet, row = result.following, result.rows[0]
+    assert fleet is not None
+    assert row.replicas is not None
+    assert fleet.replicas_least < fleet.replicas_most <= row.replicas
+    assert fleet.replicas_least <= fleet.replicas_mean < fleet.replicas_most
+    assert row.usd_per_million_tokens is not None
+    assert fleet.usd_per_million_tokens < row.usd_per_million_tokens.mid
+    assert row.utilization is not None
+    assert fleet.utilization * fleet.replicas_mean == pytest.approx(row.utilization * row.replicas)
+    assert plan("bge-m3", rate=5, devices=["l4"], today=DAY).following is None
+
+
 def test_a_burst_that_the_plan_misses_is_answered_with_more_replicas(tmp_path: Path) -> None:
     """Two hundred texts at once, then calm: Poisson at the busiest minute knows nothing of it."""
     path = tmp_path / "burst.csv"

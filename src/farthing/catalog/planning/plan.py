@@ -122,18 +122,20 @@ def plan(
     offers = api_offers(apis, tokenizer, day, demand.tokens_per_day)
     best = next((row for row in rows if row.feasible), None)
     against: tuple[BreakEven, ...] = ()
-    idle = bursts = None
+    idle = bursts = ups_and_downs = None
     if best is not None:
         own = next(c for c in field.candidates if (c.device, c.spot) == (best.device, best.spot))
         waiting = queues[best.device, best.spot]
         against = break_evens(best, waiting, own.usd_per_hour(own.price.value), offers, demand)
         idle = filled(best, waiting, own, demand)
         if arrivals is not None:
-            from farthing.catalog.planning.replay import replayed
+            from farthing.catalog.planning.replay import followed, replayed
 
             bursts = replayed(
                 best, waiting.station, arrivals, demand, None if idle is None else idle.filler_step_s
             )
+            hourly = own.usd_per_hour(own.price.value)
+            ups_and_downs = followed(best, waiting, arrivals, demand, hourly)
     return Plan(
         model=name,
         dtype=field.dtype,
@@ -145,6 +147,7 @@ def plan(
         break_even=against,
         filled=idle,
         replay=bursts,
+        following=ups_and_downs,
         sensitivity=sensitivity(rows, field.newest_quotes),
         padding=_padding(field, texts),
         notes=(*field.notes, *_trace_notes(arrivals), *_length_notes(texts), _tokenizer_note(tokenizer)),

@@ -1,4 +1,4 @@
-"""A trace replayed through the plan: what its own bursts do, which no Poisson formula knows.
+"""A trace replayed through the plan: what its own bursts do, which no Poisson formula knows, and its ups and downs.
 
 Knows the scheduler's simulator and a planned row. Plans nothing.
 """
@@ -6,14 +6,17 @@ Knows the scheduler's simulator and a planned row. Plans nothing.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from operator import add
 
-from farthing.catalog.planning.trace_file import Trace
+from farthing.catalog.planning.trace_file import PEAK_WINDOW_S, Trace
 from farthing.scheduling.simulation import Arrivals, Policy, simulate, trace_times
-from farthing.theory.planning.plan import PlanDemand, PlanRow, Replay
+from farthing.theory.planning.day import COLD_START_S, following_replicas
+from farthing.theory.planning.plan import Following, PlanDemand, PlanRow, Replay
 from farthing.theory.planning.station import Station
-from farthing.theory.planning.waiting import smallest
+from farthing.theory.planning.waiting import Waiting, smallest
+from farthing.theory.pricing import SECONDS_PER_DAY, usd_per_million_tokens
 
 SEED = 0
 """Random routing draws a replica for each text; the same every time."""
@@ -94,6 +97,43 @@ def replayed(
         p99_s=p99_s,
         keeps_target=p99_s <= demand.p99_s,
         replicas_needed=needed,
+    )
+
+
+def followed(
+    row: PlanRow, waiting: Waiting, trace: Trace, demand: PlanDemand, usd_per_hour: float
+) -> Following | None:
+    """Return what a fleet that follows the trace's load minute by minute takes; None when the row is no plan.
+
+    Args:
+        row: the planned row.
+        waiting: its queue.
+        trace: arrivals and lengths.
+        demand: target, and the share of the texts that can wait, which the fleet is not sized for.
+        usd_per_hour: price of a useful hour of one replica.
+    """
+    minutes = Counter(int(time / PEAK_WINDOW_S) for time in trace.arrivals_s)
+    whole = max(1, int(trace.arrivals_s[-1] / PEAK_WINDOW_S))  # the last minute is not a whole one
+    rates = [(1 - demand.batch_share) * minutes[k] / PEAK_WINDOW_S for k in range(whole)]
+    replicas = following_replicas(
+        rates,
+        PEAK_WINDOW_S,
+        COLD_START_S,
+        lambda rate: waiting.fewest_replicas(rate, demand.p99_s, row.routing),
+    )
+    if row.replicas is None or replicas is None:
+        return None
+    mean = sum(replicas) / len(replicas)
+    tokens_per_s = demand.tokens_per_day / SECONDS_PER_DAY
+    return Following(
+        device=row.device,
+        interval_s=PEAK_WINDOW_S,
+        cold_start_s=COLD_START_S,
+        replicas_least=min(replicas),
+        replicas_mean=mean,
+        replicas_most=max(replicas),
+        utilization=tokens_per_s / (mean * waiting.station.tokens_per_s()),
+        usd_per_million_tokens=usd_per_million_tokens(mean * usd_per_hour, tokens_per_s),
     )
 
 

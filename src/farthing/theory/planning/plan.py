@@ -189,6 +189,31 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Following:
+    """The cheapest row's devices, started and stopped as the trace's load changes.
+
+    Attributes:
+        device: the row's device.
+        interval_s: how often the fleet is sized.
+        cold_start_s: how far ahead a replica has to be asked for.
+        replicas_least: fewest that stand at any time.
+        replicas_mean: how many stand on average.
+        replicas_most: most that stand at any time.
+        utilization: share of their saturated capacity in use.
+        usd_per_million_tokens: of the trace's mean rate.
+    """
+
+    device: str
+    interval_s: float
+    cold_start_s: float
+    replicas_least: int
+    replicas_mean: float
+    replicas_most: int
+    utilization: float
+    usd_per_million_tokens: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RatioSpread:
     """How far a ratio of two prices moves over a set of quotes.
 
@@ -275,6 +300,7 @@ class Plan:
         break_even: the cheapest self-hosted row against each API.
         filled: what batch work in idle time does to the cheapest row; None when nothing is feasible.
         replay: the trace, if one was given, played through the cheapest row.
+        following: the trace, if one was given, served by a fleet that follows its load.
         sensitivity: whether the order of rows survives the spread of their quotes.
         padding: padding waste of batching policies for these lengths.
         notes: what a reader should know before believing the numbers.
@@ -290,6 +316,7 @@ class Plan:
     break_even: tuple[BreakEven, ...]
     filled: Filled | None
     replay: Replay | None
+    following: Following | None
     sensitivity: tuple[Sensitivity, ...]
     padding: tuple[PaddingWaste, ...]
     notes: tuple[str, ...]

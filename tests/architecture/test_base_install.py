@@ -66,6 +66,33 @@ def test_explain_works(base: Path, tmp_path: Path, model: str) -> None:
     assert model in shown.stderr
 
 
+@pytest.mark.parametrize("arguments", [("plan", "Qwen/Qwen3-Embedding-8B", "--rate", "50"), ("prices",)])
+def test_plan_and_prices_work(base: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = run(base, *arguments, "--json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["apis"]
+    shown = run(base, *arguments, cwd=tmp_path)
+    assert (shown.returncode, shown.stdout) == (0, "")
+    assert "h100-sxm" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [
+        (("plan", "bge-m3", "--rate", "5", "--plot", "x.svg"), "report"),
+        (("explain", "bge-m3", "--plot", "x.svg"), "report"),
+        (("prices", "--refresh"), "live-prices"),
+    ],
+)
+def test_what_needs_an_extra_names_it(
+    base: Path, tmp_path: Path, arguments: tuple[str, ...], extra: str
+) -> None:
+    done = run(base, *arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert f"farthing[{extra}]" in done.stderr
+
+
 def test_explain_works_from_python(base: Path, tmp_path: Path) -> None:
     code = "import farthing; print(farthing.explain('Qwen/Qwen3-Embedding-8B', length=1024).flops.total)"
     done = run(base, "-c", code, cwd=tmp_path, program="python")

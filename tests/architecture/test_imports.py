@@ -41,6 +41,8 @@ def test_import_farthing_is_light() -> None:
         "from farthing import Explanation, FarthingError, Receipt",
         "import farthing.cli.main",
         "from farthing.cli.main import main; main(['explain', 'all-MiniLM-L6-v2', '--json'])",
+        "from farthing.cli.main import main; main(['plan', 'bge-m3', '--rate', '5', '--json'])",
+        "from farthing.cli.main import main; main(['prices', '--json'])",
         "from farthing.cli.main import main; main(['doctor', '--json'])",
         "from farthing.cli.main import main; main(['embed', '--help'])",
     ],

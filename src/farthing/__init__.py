@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from farthing.errors import FarthingError
     from farthing.metering.receipt import Receipt
     from farthing.theory.explanation import Explanation
-    from farthing.theory.planning.plan import CorpusPlan, Plan
+    from farthing.theory.planning.corpus_plan import CorpusPlan
+    from farthing.theory.planning.plan import Plan
 
 __all__ = [
     "CorpusPlan",
@@ -29,7 +30,7 @@ __all__ = [
 
 # Resolved when first asked for, so that `import farthing` stays light and the base needs no torch.
 _HOMES = {
-    "CorpusPlan": "farthing.theory.planning.plan",
+    "CorpusPlan": "farthing.theory.planning.corpus_plan",
     "EmbedResult": "farthing.bulk.embedder",
     "Embedder": "farthing.bulk.embedder",
     "Explanation": "farthing.theory.explanation",

@@ -51,6 +51,30 @@ def test_a_question_of_cost_needs_no_engine(code: str) -> None:
     assert loaded_after(code, ENGINE) == ""
 
 
+TRACED = (
+    "farthing.theory.planning.traced",
+    "farthing.theory.planning.day",
+    "farthing.catalog.planning.replay",
+    "farthing.catalog.planning.trace_file",
+    "farthing.scheduling.simulation",
+)
+OF_A_CORPUS = ("farthing.theory.planning.corpus", "farthing.theory.planning.corpus_plan")
+OF_A_SERVICE = ("farthing.theory.planning.waiting", "farthing.theory.planning.rows")
+A_FILE = ("farthing.catalog.calibration_file",)
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (["--rate", "5"], TRACED + OF_A_CORPUS + A_FILE),
+        (["--corpus-tokens", "1e9", "--deadline", "8"], TRACED + OF_A_SERVICE + A_FILE),
+    ],
+)
+def test_a_plan_waits_for_nothing_that_it_does_not_need(options: list[str], names: tuple[str, ...]) -> None:
+    code = f"from farthing.cli.main import main; main(['plan', 'bge-m3', *{options!r}, '--json'])"
+    assert loaded_after(code, names) == ""
+
+
 def test_nothing_is_read_or_probed_at_import() -> None:
     """No file but Python's own modules is opened by importing every room that the base install has."""
     code = """

@@ -21,6 +21,7 @@ from farthing.engine.model import EmbeddingModel
 from farthing.errors import InputError
 from farthing.theory.devices import Calibration, ModelCalibration, StepTimes
 from farthing.theory.flops import forward_flops
+from makers import make_calibration, make_model_calibration
 
 WORDS = ["the", "cost", "of", "a", "text", "is", "what", "reading", "it", "took", "and", "no", "more"]
 
@@ -88,26 +89,13 @@ def _calibrated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stand in for the measurements, which take seconds."""
 
     def ensure(model: EmbeddingModel, _: object) -> tuple[Calibration, ModelCalibration]:
-        machine = Calibration(
-            machine="a machine",
-            versions={},
-            measured_at="2026-11-21T00:00:00+00:00",
-            dtype="fp32",
-            peak_flops_per_s=1e11,
-            peak_source="a product",
-            bandwidth_bytes_per_s=1e10,
-        )
-        measured = ModelCalibration(
+        measured = make_model_calibration(
             model=model.checkpoint.name,
-            dtype="fp32",
             streams=model.compiled.streams,
             step_times=StepTimes((8, 64), (128, 1024), ((1e-4, 8e-4), (1e-4, 8e-4))),
             new_shape_s=0.0,
-            tokenization_s_per_token=1e-6,
-            job_overhead_s=0.0,
-            measured_at="2026-11-21T00:00:00+00:00",
         )
-        return machine, measured
+        return make_calibration(machine="a machine", peak_flops_per_s=1e11), measured
 
     monkeypatch.setattr(module, "ensure_calibrated", ensure)
 

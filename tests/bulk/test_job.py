@@ -14,26 +14,12 @@ from farthing.bulk.scan import scan
 from farthing.engine import windows
 from farthing.engine.model import EmbeddingModel, load_model
 from farthing.scheduling.forecast import forecast_job_s
-from farthing.theory.devices import Calibration, ModelCalibration, StepTimes
+from farthing.theory.devices import StepTimes
+from makers import make_calibration, make_model_calibration
 
-MACHINE = Calibration(
-    machine="a machine",
-    versions={},
-    measured_at="2026-11-21T00:00:00+00:00",
-    dtype="fp32",
-    peak_flops_per_s=1e11,
-    peak_source="a product",
-    bandwidth_bytes_per_s=1e10,
-)
-MEASURED = ModelCalibration(
-    model="m",
-    dtype="fp32",
-    streams=2,
-    step_times=StepTimes((8, 32), (32, 256), ((1e-4, 7e-4), (1e-4, 8e-4))),
-    new_shape_s=1e-5,
-    tokenization_s_per_token=1e-6,
-    job_overhead_s=0.0,
-    measured_at="2026-11-21T00:00:00+00:00",
+MACHINE = make_calibration()
+MEASURED = make_model_calibration(
+    step_times=StepTimes((8, 32), (32, 256), ((1e-4, 7e-4), (1e-4, 8e-4))), new_shape_s=1e-5
 )
 
 

@@ -11,39 +11,18 @@ from typing import Any
 import pytest
 
 from farthing.catalog.calibrations import (
-    calibration_document,
     calibrations_folder,
-    check_calibration_path,
     discard_calibration,
     load_calibration,
     load_model_calibration,
-    read_calibration_file,
     save_calibration,
     save_model_calibration,
-    write_calibration_file,
 )
-from farthing.errors import InputError
-from farthing.theory.devices import Calibration, ModelCalibration, StepTimes
+from farthing.theory.devices import Calibration
+from makers import make_calibration, make_model_calibration
 
-MACHINE = Calibration(
-    machine="a processor, 2 cores, avx2",
-    versions={"torch": "2.13.0", "openvino": "2026.4"},
-    measured_at="2026-11-21T00:00:00+00:00",
-    dtype="fp32",
-    peak_flops_per_s=1.5e11,
-    peak_source="measured GEMM, fp32: openvino 1024×1024×1024",
-    bandwidth_bytes_per_s=2e10,
-)
-MODEL = ModelCalibration(
-    model="sentence-transformers/all-MiniLM-L6-v2",
-    dtype="fp32",
-    streams=2,
-    step_times=StepTimes((8, 64), (128, 512), ((0.001, 0.003), (0.0012, 0.0041))),
-    new_shape_s=2e-4,
-    tokenization_s_per_token=1e-6,
-    job_overhead_s=0.0,
-    measured_at="2026-11-21T00:00:01+00:00",
-)
+MACHINE = make_calibration(versions={"torch": "2.13.0", "openvino": "2026.4"})
+MODEL = make_model_calibration(model="sentence-transformers/all-MiniLM-L6-v2")
 REVISION = "sha256:53aa51172d142c89"
 
 
@@ -190,83 +169,3 @@ def test_a_folder_in_the_way_is_none(tmp_path: Path) -> None:
     save_calibration(MACHINE, tmp_path).unlink()
     (tmp_path / "machine-fp32.json").mkdir()
     assert load_calibration("fp32", folder=tmp_path) is None
-
-
-def test_a_file_comes_back_as_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "calibration.json"
-    write_calibration_file(path, MACHINE, MODEL)
-    assert read_calibration_file(path) == (MACHINE, MODEL)
-    assert json.loads(path.read_text(encoding="utf-8")) == json.loads(
-        json.dumps(calibration_document(MACHINE, MODEL))
-    )
-    write_calibration_file(path, MACHINE, None)
-    assert read_calibration_file(path) == (MACHINE, None)
-
-
-def _at(document: dict[str, Any], path: str, value: object) -> dict[str, Any]:
-    *tables, key = path.split(".")
-    row = document
-    for name in tables:
-        row = row[name]
-    if value is MISSING:
-        del row[key]
-    else:
-        row[key] = value
-    return document
-
-
-MISSING = object()
-
-
-@pytest.mark.parametrize(
-    ("where", "value"),
-    [
-        ("machine", MISSING),
-        ("machine", [1]),
-        ("machine.machine", 3),
-        ("machine.versions", None),
-        ("machine.dtype", "fp5"),
-        ("machine.peak_flops_per_s", MISSING),
-        ("machine.peak_flops_per_s", "fast"),
-        ("machine.peak_flops_per_s", True),
-        ("machine.peak_flops_per_s", 0),
-        ("machine.bandwidth_bytes_per_s", float("nan")),
-        ("model.model", None),
-        ("model.streams", 1.5),
-        ("model.streams", 0),
-        ("model.new_shape_s", -1),
-        ("model.tokenization_s_per_token", float("inf")),
-        ("model.step_times", MISSING),
-        ("model.step_times.lengths", []),
-        ("model.step_times.lengths", [64, 8]),
-        ("model.step_times.step_tokens", [128, 512.5]),
-        ("model.step_times.seconds", [[0.001, 0.003]]),
-        ("model.step_times.seconds", [[0.001], [0.0012]]),
-        ("model.step_times.seconds", [[0.001, 0.003], [0.0012, 0]]),
-    ],
-)
-def test_a_bad_file_names_file_and_key(tmp_path: Path, where: str, value: object) -> None:
-    path = tmp_path / "bad.json"
-    document = json.loads(json.dumps(calibration_document(MACHINE, MODEL)))
-    path.write_text(json.dumps(_at(document, where, value)), encoding="utf-8")
-    with pytest.raises(InputError, match=rf"bad\.json: {where} is ") as caught:
-        read_calibration_file(path)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff", b"[1]", b'"text"', b"null"])
-def test_a_file_that_is_no_calibration(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "bad.json"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=r"bad\.json: .*JSON"):
-        read_calibration_file(path)
-
-
-def test_where_a_file_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is a folder; name a file"):
-        check_calibration_path(tmp_path)
-    with pytest.raises(InputError, match="there is no folder"):
-        check_calibration_path(tmp_path / "nowhere" / "file.json")
-    assert check_calibration_path(tmp_path / "file.json") == tmp_path / "file.json"
-    with pytest.raises(InputError, match="cannot be written"):
-        write_calibration_file(tmp_path, MACHINE, MODEL)

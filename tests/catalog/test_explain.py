@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from farthing.catalog.calibrations import write_calibration_file
+from farthing.catalog.calibration_file import write_calibration_file
 from farthing.catalog.explain import explain
-from farthing.catalog.resolve import resolve_shape
+from farthing.catalog.resolve import resolve_model
 from farthing.errors import (
     InputError,
     MissingExtraError,
@@ -21,29 +21,13 @@ from farthing.errors import (
     ModelUnavailableError,
     UnsupportedModelError,
 )
-from farthing.theory.devices import Calibration, ModelCalibration, StepTimes
+from farthing.theory.devices import ModelCalibration
+from makers import TINY_BERT_CONFIG, make_calibration, make_model_calibration
 
 QWEN3, MINILM = "Qwen/Qwen3-Embedding-8B", "all-MiniLM-L6-v2"
 TODAY = datetime.date(2026, 11, 21)
-CALIBRATION = Calibration(
-    machine="two cores",
-    versions={},
-    measured_at="2026-11-21T00:00:00Z",
-    dtype="fp32",
-    peak_flops_per_s=180e9,
-    peak_source="torch 2048³",
-    bandwidth_bytes_per_s=20e9,
-)
-MODEL_CALIBRATION = ModelCalibration(
-    model=MINILM,
-    dtype="fp32",
-    streams=2,
-    step_times=StepTimes((16, 128), (128, 2048), ((0.02, 0.3), (0.03, 0.4))),
-    new_shape_s=0.002,
-    tokenization_s_per_token=1e-6,
-    job_overhead_s=0.0,
-    measured_at="2026-11-21T00:00:00Z",
-)
+CALIBRATION = make_calibration()
+MODEL_CALIBRATION = make_model_calibration()
 
 
 def test_golden_and_defaults() -> None:
@@ -65,6 +49,16 @@ def test_every_device_and_model_explains_offline(model: str, device: str) -> Non
     e = explain(model, device=device, length=128, today=TODAY)
     assert e.tokens_per_s > 0
     assert json.loads(json.dumps(e.as_dict()))["device"] == device
+
+
+def test_the_default_length_is_one_that_the_model_takes_and_a_longer_one_is_said_to_be_cut() -> None:
+    """MiniLM has 512 positions, and its sentence_bert_config.json cuts at 256."""
+    assert explain(MINILM, today=TODAY).length == 256
+    longer = explain(MINILM, length=512, today=TODAY)
+    assert any("cuts texts at 256 tokens (sentence_bert_config.json" in note for note in longer.notes)
+    assert not any("cuts texts" in note for note in explain(MINILM, length=256, today=TODAY).notes)
+    with pytest.raises(InputError, match="512 positions"):
+        explain(MINILM, length=513, today=TODAY)
 
 
 def test_a_given_price_is_dated_today() -> None:
@@ -168,7 +162,7 @@ def test_calibrations_say_nothing_of_other_devices() -> None:
         ({"dtype": "fp32"}, "h100-sxm has no fp32"),
         ({"device": "a100-80g", "dtype": "fp8"}, "a100-80g has no fp8"),
         ({"device": "tpu"}, "unknown device 'tpu'.*local"),
-        ({"device": "local"}, "farthing calibrate"),
+        ({"device": "local", "dtype": "int8"}, "not calibrated in int8 yet: run `farthing calibrate"),
         ({"device": "local", "calibration": CALIBRATION, "dtype": "bf16"}, "fp32, not in bf16"),
         ({"usd_per_hour": -1.0}, "USD per hour"),
         ({"usd_per_hour": float("nan")}, "USD per hour"),
@@ -181,20 +175,11 @@ def test_bad_arguments(arguments: dict[str, Any], named: str) -> None:
 
 
 def test_a_folder_with_a_config(tmp_path: Path) -> None:
-    config = {
-        "model_type": "bert",
-        "vocab_size": 100,
-        "hidden_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 128,
-        "max_position_embeddings": 32,
-    }
     folder = tmp_path / "tiny"
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(TINY_BERT_CONFIG))
     e = explain(str(folder), length=16)
-    assert (e.model, e.linear_parameters) == (str(folder), 2 * (4 * 64 * 64 + 2 * 64 * 128))
+    assert (e.model, e.linear_parameters) == (str(folder), 2 * (4 * 8 * 8 + 2 * 8 * 20))
 
 
 @pytest.mark.parametrize(
@@ -236,7 +221,7 @@ def test_a_file_is_no_model(tmp_path: Path) -> None:
 def test_a_hub_id_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingExtraError, match=r"farthing\[cpu\]"):
-        resolve_shape("org/model")
+        resolve_model("org/model")
 
 
 def test_a_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,22 +232,13 @@ def test_a_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     before = hub_logging.get_verbosity()
     monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
     with pytest.raises(ModelUnavailableError, match=r"org/model.*out of reach.*give its folder") as caught:
-        resolve_shape("org/model")
+        resolve_model("org/model")
     assert "\n" not in str(caught.value)
     assert hub_logging.get_verbosity() == before
 
 
 def test_a_hub_in_reach(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    config = {
-        "model_type": "bert",
-        "vocab_size": 100,
-        "hidden_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 128,
-        "max_position_embeddings": 32,
-    }
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "config.json").write_text(json.dumps(TINY_BERT_CONFIG))
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_: str(tmp_path / "config.json"))
-    name, shape = resolve_shape("org/model")
-    assert (name, shape.hidden) == ("org/model", 64)
+    found = resolve_model("org/model")
+    assert (found.name, found.shape.hidden) == ("org/model", 8)

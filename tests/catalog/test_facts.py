@@ -113,6 +113,19 @@ def test_a_model_of_the_user_comes_first(folders: Folders) -> None:
     assert len(facts.models(folders)) == len(load_models())
 
 
+def test_a_model_of_the_user_has_a_short_name_too(folders: Folders) -> None:
+    entry = 'source = "s"\ndate = 2026-11-20\n[{0}.config]\nmodel_type = "mine"\n'
+    own(
+        folders,
+        "models.toml",
+        "".join(f"[{n}]\n" + entry.format(n) for n in ('"me/Some-Model"', '"me/bge-m3"')),
+    )
+    found = {
+        name: find_model(facts.models(folders), name) for name in ("some-model", "BGE-M3", "BAAI/bge-m3")
+    }
+    assert [model and model.name for model in found.values()] == ["me/Some-Model", "me/bge-m3", "BAAI/bge-m3"]
+
+
 def test_a_wrong_model_of_the_user_names_file_row_and_key(folders: Folders) -> None:
     path = own(folders, "models.toml", '["org/m"]\nsource = "s"\n["org/m".config]\nmodel_type = "bert"\n')
     with pytest.raises(InputError) as caught:
@@ -227,7 +240,7 @@ SMALL = ("OpenAI", "text-embedding-3-small")
 
 @pytest.mark.parametrize(("date", "counts"), [("2099-01-01", True), ("2020-01-01", False)])
 def test_the_newer_of_live_and_packaged_counts(folders: Folders, date: str, counts: bool) -> None:
-    live_apis(folders, f"openai,TEXT-embedding-3-small,0.5,cl100k,{date},live,")
+    live_apis(folders, f"openai,TEXT-embedding-3-small,0.5,,cl100k,{date},live,")
     assert len(facts.api_prices(folders)) == len(load_api_prices())
     prices = {
         row.usd_per_million_tokens
@@ -238,13 +251,67 @@ def test_the_newer_of_live_and_packaged_counts(folders: Folders, date: str, coun
 
 
 def test_what_the_user_pays_an_api_is_the_price_at_the_known_tokenizer(folders: Folders) -> None:
-    live_apis(folders, "OpenAI,text-embedding-3-small,0.5,cl100k,2099-01-01,live,")
+    live_apis(folders, "OpenAI,text-embedding-3-small,0.5,,cl100k,2099-01-01,live,")
     own(
         folders,
         "prices.toml",
         "[api.openai.text-embedding-3-small]\nusd_per_million_tokens = 0.01\ndate = 2026-11-20\n",
     )
     assert price_of(folders, *SMALL) == (0.01, "cl100k", "yours")
+
+
+def batch_of(folders: Folders) -> tuple[float, str, str] | None:
+    """Return the batch price of OpenAI's small model, its date and its source."""
+    (row,) = (row for row in facts.api_prices(folders) if (row.provider, row.model) == SMALL)
+    if row.batch is None:
+        return None
+    return row.batch.usd_per_million_tokens, row.batch.date.isoformat(), row.batch.source
+
+
+PACKAGED = next(row for row in load_api_prices() if (row.provider, row.model) == SMALL)
+KNOWN = (0.01, PACKAGED.date.isoformat(), PACKAGED.source)
+
+
+@pytest.mark.parametrize(
+    ("listed", "batch", "counts"),
+    [
+        ("0.02", "", KNOWN),  # genai-prices says of few models what their batch endpoint costs
+        ("0.02", "0.008", (0.008, "2099-01-01", "live")),
+        ("0.012", "", KNOWN),
+        ("0.009", "", None),  # the list price is below it now: it is of another day
+    ],
+)
+def test_a_refresh_that_says_nothing_of_batches_does_not_hide_their_price(
+    folders: Folders, listed: str, batch: str, counts: tuple[float, str, str] | None
+) -> None:
+    live_apis(folders, f"{','.join(SMALL)},{listed},{batch},cl100k,2099-01-01,live,")
+    assert batch_of(folders) == counts
+    assert price_of(folders, *SMALL) == (float(listed), "cl100k", "live")
+
+
+def test_a_batch_price_of_an_older_refresh_still_counts_beside_a_newer_list_price(folders: Folders) -> None:
+    assert not any(row.batch for row in load_api_prices() if row.provider == "Mistral")
+    live_apis(folders, "Mistral,mistral-embed,0.1,0.05,unknown,2020-01-01,live,")
+    (row,) = (row for row in facts.api_prices(folders) if row.model == "mistral-embed")
+    assert row.source != "live"
+    assert row.batch is not None
+    assert (row.batch.usd_per_million_tokens, row.batch.source) == (0.05, "live")
+
+
+@pytest.mark.parametrize(
+    ("listed", "line", "counts"),
+    [
+        (0.015, "", KNOWN),
+        (0.015, "usd_per_million_tokens_batch = 0.002\n", (0.002, "2026-11-20", "yours")),
+        (0.005, "", None),
+    ],
+)
+def test_the_users_batch_price_is_theirs_else_the_catalogs(
+    folders: Folders, listed: float, line: str, counts: tuple[float, str, str] | None
+) -> None:
+    table = "[api.openai.text-embedding-3-small]"
+    own(folders, "prices.toml", f"{table}\nusd_per_million_tokens = {listed}\ndate = 2026-11-20\n{line}")
+    assert batch_of(folders) == counts
 
 
 @pytest.mark.parametrize(("line", "tokenizer"), [("", "unknown"), ('tokenizer = "qwen"\n', "qwen")])

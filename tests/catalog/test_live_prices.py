@@ -356,6 +356,15 @@ def provider(name: str, shown: str, *models: dict[str, Any]) -> dict[str, Any]:
     return {"id": name, "name": shown, "api_pattern": "https://none", "models": list(models)}
 
 
+def variant(usd: float, processing: str = "batch", start: str = "2026-01-01") -> dict[str, Any]:
+    """Return prices for one way of processing, as genai-prices publishes them."""
+    return {
+        "when": {"processing": processing},
+        "constraint": {"start_date": start},
+        "prices": {"input_mtok": usd},
+    }
+
+
 PUBLISHED = [
     provider(
         "openai",
@@ -379,6 +388,14 @@ PUBLISHED = [
         model("voyage-01", 0.1, deprecated=True),
         model("voyage-free", 0.0),
     ),
+    provider(
+        "mistral",
+        "Mistral",
+        model("mistral-embed", 0.1, price_variants=[variant(0.05)]),
+        model("codestral-embed", 0.15, price_variants=[variant(0.2)]),
+        model("later-embed", 0.15, price_variants=[variant(0.1, start="2026-11-23")]),
+        model("flex-embed", 0.15, price_variants=[variant(0.1, processing="flex")]),
+    ),
 ]
 
 
@@ -393,7 +410,7 @@ def apis(folders: Folders, url: str) -> RefreshedFile:
 def test_embedding_models_become_api_prices(folders: Folders, server: _Server) -> None:
     server.answers["/data.json"] = PUBLISHED
     result = apis(folders, f"{server.url}/data.json")
-    assert (result.rows, result.warning) == (6, None)
+    assert (result.rows, result.warning) == (10, None)
     rows = {
         (row.provider, row.model): row for row in facts.api_prices(folders) if row.source == result.source
     }
@@ -407,10 +424,25 @@ def test_embedding_models_become_api_prices(folders: Folders, server: _Server) -
         ("Cloudflare", "bge-m3"): (0.02, "xlm-r"),
         ("Databricks", "Qwen3-Embedding-0.6B"): (0.04, "qwen"),
         ("Voyage", "voyage-4"): (0.05, "unknown"),
+        ("Mistral", "mistral-embed"): (0.1, "unknown"),
+        ("Mistral", "codestral-embed"): (0.15, "unknown"),
+        ("Mistral", "later-embed"): (0.15, "unknown"),
+        ("Mistral", "flex-embed"): (0.15, "unknown"),
+    }
+    # What is published for batches, in force and below the list price; else what came along, with its own origin.
+    batches = {
+        row.model: (row.batch.usd_per_million_tokens, row.batch.source == result.source)
+        for row in rows.values()
+        if row.batch is not None
+    }
+    assert batches == {
+        "mistral-embed": (0.05, True),
+        "text-embedding-3-small": (0.01, False),
+        "voyage-4": (0.0402, False),
     }
     assert {row.date for row in rows.values()} == {TODAY}
     # One price each: live ones took the place of packaged ones.
-    assert len(facts.api_prices(folders)) == len(load_api_prices()) + 1
+    assert len(facts.api_prices(folders)) == len(load_api_prices()) + 4
 
 
 def test_what_genai_prices_brings_along_maps_onto_the_catalog() -> None:
@@ -419,12 +451,18 @@ def test_what_genai_prices_brings_along_maps_onto_the_catalog() -> None:
     from farthing.catalog.live_apis import embedding_rows
 
     known = {(row.provider, row.model): row for row in load_api_prices()}
-    rows = {(row[0], row[1]): row for row in embedding_rows(get_snapshot(), load_api_prices(), TODAY)}
+    rows = {
+        (row.provider, row.model): row for row in embedding_rows(get_snapshot(), load_api_prices(), TODAY)
+    }
     packaged = {key for key, row in known.items() if "genai-prices" in row.source}
     assert packaged <= rows.keys()
     assert all(
-        row[3] == known[key].tokens_per_character.tokenizer for key, row in rows.items() if key in known
+        row.tokenizer == known[key].tokens_per_character.tokenizer
+        for key, row in rows.items()
+        if key in known
     )
+    assert rows["Google", "gemini-embedding-2"].usd_per_million_tokens_batch == 0.1
+    assert rows["OpenAI", "text-embedding-3-small"].usd_per_million_tokens_batch is None
     assert not [model for _, model in rows if "rerank" in model or "gpt" in model]
 
 

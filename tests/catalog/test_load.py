@@ -31,7 +31,7 @@ from farthing.catalog.load import (
     parse_tokenizers,
 )
 from farthing.catalog.lookups import UNKNOWN_TOKENIZER
-from farthing.catalog.rows import CatalogDevice
+from farthing.catalog.rows import CatalogDevice, Fact
 from farthing.errors import InputError, RowError
 from farthing.theory.families.configs import shape_from_config
 from farthing.units import UNITS, to_base
@@ -52,7 +52,7 @@ power = {FIGURE % "W"}
 """
 MODEL = '["org/m"]\naliases = ["m"]\nsource = "s"\ndate = 2026-11-20\n["org/m".config]\nmodel_type = "bert"\n'
 QUOTES = "device,provider,kind,usd_per_hour,date,source,note\n"
-APIS = "provider,model,usd_per_million_tokens,tokenizer,date,source,note\n"
+APIS = "provider,model,usd_per_million_tokens,usd_per_million_tokens_batch,tokenizer,date,source,note\n"
 
 Figure = tuple[str, ...]
 
@@ -196,6 +196,28 @@ def test_the_api_prices_that_come_along() -> None:
         assert 0 < low <= mid <= high < price.usd_per_million_tokens
 
 
+BATCH_USD = {
+    **{"text-embedding-3-small": 0.01, "text-embedding-3-large": 0.065, "nomic-embed-text-v1.5": 0.004},
+    **{"voyage-4-large": 0.0804, "voyage-4": 0.0402, "voyage-4-lite": 0.0134, "voyage-3.5": 0.0402},
+    **{
+        "voyage-3.5-lite": 0.0134,
+        "voyage-3-large": 0.1206,
+        "voyage-code-3": 0.1206,
+        "voyage-context-3": 0.1206,
+    },
+    **{"gemini-embedding-001": 0.075, "gemini-embedding-2": 0.1},
+}
+"""Batch prices of the price survey of 2026-11-20 (facts/prices.md) that have a source; Azure's is not OpenAI's."""
+
+
+def test_the_batch_prices_that_come_along_are_those_that_have_a_source() -> None:
+    found = {
+        row.model: row.batch.usd_per_million_tokens for row in load_api_prices() if row.batch is not None
+    }
+    assert found == BATCH_USD
+    assert not [row for row in load_api_prices() if row.batch is not None and row.provider == "Azure"]
+
+
 def test_an_unknown_tokenizer_is_as_wide_as_all_that_are_known() -> None:
     rows = {row.tokenizer: row for row in load_tokenizers()}
     unknown = rows.pop(UNKNOWN_TOKENIZER)
@@ -267,7 +289,7 @@ def _apis(text: str, source: str) -> Any:
     ("file", "parse", "optional"),
     [
         ("rental_prices.csv", parse_rental_quotes, {"note"}),
-        ("api_prices.csv", _apis, {"note"}),
+        ("api_prices.csv", _apis, {"note", "usd_per_million_tokens_batch"}),
         ("tokens_per_character.csv", parse_tokenizers, {"note", "vocabularies"}),
     ],
 )
@@ -285,7 +307,9 @@ def test_no_field_of_a_csv_row_may_be_blank(
             with pytest.raises(RowError) as caught:
                 parse(lines(heading, rows[number - 1], blank), file)
             assert str(caught.value) == f"{file}: row 2 (line 3): {name} is missing"
-    for column in range(len(heading)):
+    for column, name in enumerate(heading):
+        if name == "usd_per_million_tokens_batch":
+            continue  # files of an earlier Farthing lack it
         without = [name for number, name in enumerate(heading) if number != column]
         with pytest.raises(InputError, match=rf"^{file}: columns"):
             parse(lines(without, rows[0]), file)
@@ -295,6 +319,33 @@ def lines(*rows: list[str]) -> str:
     text = io.StringIO()
     csv.writer(text).writerows(rows)
     return text.getvalue()
+
+
+LIMIT = "max_seq_length = { value = 8, unit = "
+
+
+def test_a_text_limit_has_the_origin_of_its_row_or_its_own() -> None:
+    (own,) = parse_models(MODEL.replace("date", f'{LIMIT}"tokens" }}\ndate'), "m.toml")
+    assert own.max_seq_length == Fact(value=8, unit="tokens", source="s", date=datetime.date(2026, 11, 20))
+    assert parse_models(MODEL, "m.toml")[0].max_seq_length is None
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("max_seq_length = 8", "max_seq_length is missing: give { value"),
+        (f'{LIMIT}"bytes" }}', "max_seq_length.unit is 'bytes'"),
+        (
+            'max_seq_length = { value = 8.5, unit = "tokens" }',
+            "max_seq_length.value is 8.5: expected a whole",
+        ),
+        ('max_seq_len = { value = 8, unit = "tokens" }', "max_seq_len is not a key here"),
+    ],
+)
+def test_a_wrong_text_limit_is_refused_by_key(line: str, named: str) -> None:
+    with pytest.raises(RowError) as caught:
+        parse_models(MODEL.replace("date", f"{line}\ndate"), "m.toml")
+    assert str(caught.value).startswith(f"m.toml: org/m: {named}")
 
 
 @pytest.mark.parametrize(
@@ -365,10 +416,42 @@ def test_a_wrong_quote_is_refused_by_file_row_and_key(row: str, problem: str) ->
 
 
 def test_an_api_price_names_a_known_tokenizer() -> None:
-    (row,) = _apis(f'{APIS}p,m,0.02,qwen,2026-11-20,s,"a, b"\n', "a.csv")
-    assert (row.note, row.tokens_per_character.tokenizer) == ("a, b", "qwen")
+    (row,) = _apis(f'{APIS}p,m,0.02,,qwen,2026-11-20,s,"a, b"\n', "a.csv")
+    assert (row.note, row.tokens_per_character.tokenizer, row.batch) == ("a, b", "qwen", None)
     with pytest.raises(RowError, match=r"^a\.csv: row 1 \(line 2\): tokenizer is 'runes': use one of .*qwen"):
-        _apis(f"{APIS}p,m,0.02,runes,2026-11-20,s,\n", "a.csv")
+        _apis(f"{APIS}p,m,0.02,,runes,2026-11-20,s,\n", "a.csv")
+
+
+def test_a_batch_price_has_the_rows_date_and_source() -> None:
+    (row,) = _apis(f"{APIS}p,m,0.02,0.02,qwen,2026-11-20,s,\n", "a.csv")
+    assert row.batch is not None
+    assert (row.batch.usd_per_million_tokens, row.batch.source) == (0.02, "s")
+    assert row.batch.date == datetime.date(2026, 11, 20)
+
+
+@pytest.mark.parametrize(
+    ("usd", "problem"),
+    [
+        ("0.021", "is 0.021: expected at most usd_per_million_tokens, which is 0.02"),
+        ("0", "is '0': expected a number above 0"),
+        ("-1", "is '-1': expected a number above 0"),
+        ("nan", "is 'nan': expected a number above 0"),
+        ("half", "is 'half': expected a number above 0"),
+    ],
+)
+def test_a_wrong_batch_price_is_refused_by_file_row_and_key(usd: str, problem: str) -> None:
+    with pytest.raises(RowError) as caught:
+        _apis(f"{APIS}p,m,0.02,,qwen,2026-11-20,s,\np,n,0.02,{usd},qwen,2026-11-20,s,\n", "a.csv")
+    assert str(caught.value) == f"a.csv: row 2 (line 3): usd_per_million_tokens_batch {problem}"
+
+
+def test_api_prices_of_an_earlier_farthing_have_no_batch_price() -> None:
+    """A live file may be older than the program that reads it."""
+    heading = "provider,model,usd_per_million_tokens,tokenizer,date,source,note\n"
+    (row,) = _apis(f"{heading}p,m,0.02,qwen,2026-11-20,s,n\n", "a.csv")
+    assert (row.usd_per_million_tokens, row.batch, row.note) == (0.02, None, "n")
+    with pytest.raises(RowError, match=r"^a\.csv: row 1 \(line 2\): has not 7 fields"):
+        _apis(f"{heading}p,m,0.02,0.01,qwen,2026-11-20,s,n\n", "a.csv")
 
 
 @pytest.mark.parametrize(

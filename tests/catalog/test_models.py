@@ -14,7 +14,7 @@ import pytest
 
 from farthing.catalog.load import load_models
 from farthing.catalog.lookups import find_model
-from farthing.catalog.resolve import resolve_shape
+from farthing.catalog.resolve import resolve_model
 from farthing.errors import ModelError
 from farthing.theory.families.configs import shape_from_config
 from farthing.theory.shapes import ModelShape
@@ -121,14 +121,23 @@ def test_each_is_sourced_dated_and_found_by_its_short_name(name: str) -> None:
     model = MODELS[name]
     assert model.source.strip()
     assert datetime.date(2025, 1, 1) < model.date
-    short = name.rpartition("/")[2]
-    assert short in model.aliases
-    assert find_model(load_models(), short.upper()) == model
+    assert find_model(load_models(), name.rpartition("/")[2].upper()) == model
 
 
 def test_short_names_are_unique() -> None:
-    names = [known.lower() for model in MODELS.values() for known in (model.name, *model.aliases)]
+    names = [known.rpartition("/")[2].lower() for known in MODELS]
+    names += [alias.lower() for model in MODELS.values() for alias in model.aliases]
     assert len(names) == len(set(names))
+
+
+@models
+def test_a_stated_limit_is_below_the_positions_and_counts(name: str) -> None:
+    stated, limit = MODELS[name].max_seq_length, resolve_model(name).limit
+    if stated is None:
+        assert limit.tokens == SHAPES[name].max_positions
+    else:
+        assert limit.tokens == stated.value < SHAPES[name].max_positions
+        assert "sentence_bert_config.json" in stated.source or "model_description.json" in stated.source
 
 
 @models
@@ -138,8 +147,9 @@ def test_each_resolves_offline(name: str, monkeypatch: pytest.MonkeyPatch, tmp_p
 
     monkeypatch.setattr("farthing.catalog.resolve.hub_config", asked)
     monkeypatch.chdir(tmp_path)
-    assert resolve_shape(name) == (name, SHAPES[name])
-    assert resolve_shape(name.rpartition("/")[2].lower()) == (name, SHAPES[name])
+    found = resolve_model(name)
+    assert (found.name, found.shape) == (name, SHAPES[name])
+    assert resolve_model(name.rpartition("/")[2].lower()) == found
 
 
 @models

@@ -88,6 +88,9 @@ def test_the_list_as_json(folders: Folders) -> None:
         small["usd_per_million_tokens"] * small["tokens_per_character"]["mid"]
     )
     assert apis["OpenRouter", "multilingual-e5-large"]["old"] is True
+    batch = ("usd_per_million_tokens_batch", "batch_as_of", "batch_source")
+    assert [small[key] for key in batch] == [0.01, small["as_of"], small["source"]]
+    assert [apis["Cohere", "embed-v4.0"][key] for key in batch] == [None, None, None]
 
 
 def test_all_prices_are_old_after_a_while(folders: Folders) -> None:

@@ -11,18 +11,11 @@ from typing import Any
 
 import pytest
 
-from farthing.catalog.resolve import resolve_shape
+from farthing.catalog.resolve import resolve_model
+from farthing.catalog.text_limit import TextLimit
 from farthing.errors import ModelError, ModelUnavailableError, UnsupportedModelError
+from makers import TINY_BERT_CONFIG
 
-BERT: dict[str, Any] = {
-    "model_type": "bert",
-    "vocab_size": 100,
-    "hidden_size": 8,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 20,
-    "max_position_embeddings": 16,
-}
 STATIC = {"model_type": "model2vec", "architectures": ["StaticModel"], "hidden_dim": 256, "apply_pca": 256}
 
 MakeFolder = Callable[..., Path]
@@ -53,16 +46,16 @@ def test_a_folder_comes_before_the_catalog(
 ) -> None:
     folder = tmp_path / "BAAI" / "bge-m3"
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(BERT))
+    (folder / "config.json").write_text(json.dumps(TINY_BERT_CONFIG))
     monkeypatch.chdir(tmp_path)
-    name, shape = resolve_shape("BAAI/bge-m3")
-    assert (name, shape.hidden) == (str(folder), 8)
+    found = resolve_model("BAAI/bge-m3")
+    assert (found.name, found.shape.hidden) == (str(folder), 8)
 
 
 def test_a_static_model_takes_the_size_of_its_table_from_its_weights(make_folder: MakeFolder) -> None:
     for config in (STATIC, {k: v for k, v in STATIC.items() if k != "model_type"}):
         folder = make_folder(config, safetensors(embeddings=(29528, 256)))
-        assert resolve_shape(str(folder))[1].total_parameters == 29528 * 256
+        assert resolve_model(str(folder)).shape.total_parameters == 29528 * 256
 
 
 @pytest.mark.parametrize(
@@ -79,7 +72,7 @@ def test_a_static_model_takes_the_size_of_its_table_from_its_weights(make_folder
 def test_a_static_model_without_its_table(make_folder: MakeFolder, weights: bytes | None, named: str) -> None:
     folder = make_folder(STATIC, weights)
     with pytest.raises(ModelError, match=named) as caught:
-        resolve_shape(str(folder))
+        resolve_model(str(folder))
     assert str(folder) in str(caught.value)
 
 
@@ -88,19 +81,64 @@ def test_a_static_model_without_its_table(make_folder: MakeFolder, weights: byte
     [
         ([], ModelError, "no JSON object"),
         ({"model_type": "t5"}, UnsupportedModelError, "'t5'"),
-        (BERT | {"hidden_size": -1}, ModelError, "hidden_size is -1"),
+        (TINY_BERT_CONFIG | {"hidden_size": -1}, ModelError, "hidden_size is -1"),
     ],
 )
 def test_bad_folders(make_folder: MakeFolder, config: object, error: type[ModelError], named: str) -> None:
     folder = make_folder(config)
     with pytest.raises(error, match=named) as caught:
-        resolve_shape(str(folder))
+        resolve_model(str(folder))
     assert str(folder) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({}, TextLimit(16, "16 positions")),
+        (
+            {"sentence_bert_config.json": {"max_seq_length": 8}},
+            TextLimit(8, "sentence_bert_config.json: max_seq_length 8"),
+        ),
+        ({"sentence_bert_config.json": {"max_seq_length": 99}}, TextLimit(16, "16 positions")),
+        (
+            {
+                "sentence_bert_config.json": {"max_seq_length": None},
+                "tokenizer_config.json": {"model_max_length": 4},
+            },
+            TextLimit(4, "tokenizer_config.json: model_max_length 4"),
+        ),
+        ({"tokenizer_config.json": {"model_max_length": 1e30}}, TextLimit(16, "16 positions")),
+    ],
+)
+def test_a_folder_states_where_texts_are_cut(
+    make_folder: MakeFolder, files: dict[str, object], limit: TextLimit
+) -> None:
+    folder = make_folder(TINY_BERT_CONFIG)
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+    assert resolve_model(str(folder)).limit == limit
+
+
+@pytest.mark.parametrize("bad", [0, -8, "8", 8.5, True])
+def test_a_limit_that_is_none_is_named(make_folder: MakeFolder, bad: object) -> None:
+    folder = make_folder(TINY_BERT_CONFIG)
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": bad}))
+    with pytest.raises(
+        ModelError, match=r"sentence_bert_config\.json: max_seq_length is .*positive number of tokens"
+    ):
+        resolve_model(str(folder))
+
+
+def test_a_static_model_has_no_use_for_its_tokenizers_limit(make_folder: MakeFolder) -> None:
+    folder = make_folder(STATIC, safetensors(embeddings=(29528, 256)))
+    (folder / "tokenizer_config.json").write_text('{"model_max_length": 512}')
+    found = resolve_model(str(folder))
+    assert found.limit.tokens == found.shape.max_positions > 512
 
 
 def test_a_folder_without_a_configuration(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no config\.json"):
-        resolve_shape(str(tmp_path))
+        resolve_model(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +158,7 @@ def test_names_that_are_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelError, match=named) as caught:
-        resolve_shape(model)
+        resolve_model(model)
     assert len(str(caught.value)) < 300
 
 
@@ -128,7 +166,7 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     file = tmp_path / "config.json"
     file.write_text("{}")
     with pytest.raises(ModelError, match="is a file; give the model's folder"):
-        resolve_shape(str(file))
+        resolve_model(str(file))
 
 
 def test_any_other_model_is_asked_of_the_hub(
@@ -138,11 +176,28 @@ def test_any_other_model_is_asked_of_the_hub(
 
     def download(model: str, file: str) -> str:
         asked.append(f"{model} {file}")
-        return str(make_folder(BERT) / file)
+        return str(make_folder(TINY_BERT_CONFIG) / file)
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    name, shape = resolve_shape("org/model")
-    assert (name, shape.hidden, asked) == ("org/model", 8, ["org/model config.json"])
+    found = resolve_model("org/model")
+    assert (found.name, found.shape.hidden) == ("org/model", 8)
+    assert asked == ["org/model config.json", "org/model sentence_bert_config.json"]
+
+
+def test_a_model_of_the_hub_states_its_limit_where_it_has_one(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hub: Any = importlib.import_module("huggingface_hub.errors")
+
+    def download(_model: str, file: str) -> str:
+        if not (make_folder(TINY_BERT_CONFIG) / file).exists():
+            raise hub.EntryNotFoundError("404")
+        return str(tmp_path / file)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    assert resolve_model("org/model").limit == TextLimit(16, "16 positions")
+    (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": 8}')
+    assert resolve_model("org/model").limit.tokens == 8
 
 
 def test_a_static_model_of_the_hub(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +211,7 @@ def test_a_static_model_of_the_hub(make_folder: MakeFolder, monkeypatch: pytest.
         "huggingface_hub.hf_hub_download", lambda *_: str(make_folder(STATIC) / "config.json")
     )
     monkeypatch.setattr("huggingface_hub.get_safetensors_metadata", lambda _: repo)
-    assert resolve_shape("org/static")[1].total_parameters == 7 * 256
+    assert resolve_model("org/static").shape.total_parameters == 7 * 256
 
 
 def test_a_hub_out_of_reach_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,5 +222,5 @@ def test_a_hub_out_of_reach_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(
         ModelUnavailableError, match=r"org/model: .*out of reach.*HF_ENDPOINT.*folder"
     ) as caught:
-        resolve_shape("org/model")
+        resolve_model("org/model")
     assert "\n" not in str(caught.value)

@@ -35,6 +35,12 @@ def test_api_prices() -> None:
     (row,) = parse_user_prices(API, "prices.toml").apis
     assert (row.provider, row.model, row.tokenizer) == ("OpenAI", "text-embedding-3-small", "cl100k")
     assert (row.usd_per_million_tokens, row.date, row.source) == (0.015, DATE, YOURS)
+    assert row.usd_per_million_tokens_batch is None
+
+
+def test_a_batch_price_beside_the_list_price() -> None:
+    (row,) = parse_user_prices(API + "usd_per_million_tokens_batch = 0.01\n", "prices.toml").apis
+    assert (row.usd_per_million_tokens, row.usd_per_million_tokens_batch) == (0.015, 0.01)
 
 
 @pytest.mark.parametrize("line", [line for line in RENTAL.splitlines()[1:] if "spot" not in line])
@@ -60,6 +66,15 @@ def test_no_api_price_goes_without_value_and_date(line: str) -> None:
         (RENTAL.replace("usd_per_hour = 2.1", "usd = 2.1"), "rental.h100-sxm: usd is not a key here"),
         (RENTAL.replace("2026-11-21", '"May"'), "rental.h100-sxm: date is 'May'"),
         (RENTAL.replace("2026-11-21", "2026-11-21T10:00:00"), "rental.h100-sxm: date is "),
+        (
+            API + "usd_per_million_tokens_batch = 0.016\n",
+            "api.OpenAI.text-embedding-3-small: usd_per_million_tokens_batch is 0.016: expected at most "
+            "usd_per_million_tokens, which is 0.015",
+        ),
+        (
+            API + "usd_per_million_tokens_batch = 0\n",
+            "api.OpenAI.text-embedding-3-small: usd_per_million_tokens_batch is 0: expected a number above 0",
+        ),
         (API.replace('"cl100k"', "3"), "api.OpenAI.text-embedding-3-small: tokenizer is missing"),
         (API.replace("tokenizer", "tokeniser"), "api.OpenAI.text-embedding-3-small: tokeniser is not a key"),
         ("[api.OpenAI]\nusd_per_million_tokens = 1\n", "api.OpenAI.usd_per_million_tokens: is 1: expected"),

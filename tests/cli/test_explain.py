@@ -8,30 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from farthing.catalog.calibrations import write_calibration_file
+from farthing.catalog.calibration_file import write_calibration_file
 from farthing.cli.main import main
-from farthing.theory.devices import Calibration, ModelCalibration, StepTimes
+from makers import make_calibration, make_model_calibration
 
 MODEL = "all-MiniLM-L6-v2"
-MACHINE = Calibration(
-    machine="two cores",
-    versions={},
-    measured_at="2026-11-21T00:00:00Z",
-    dtype="fp32",
-    peak_flops_per_s=180e9,
-    peak_source="torch 2048³",
-    bandwidth_bytes_per_s=20e9,
-)
-MEASURED = ModelCalibration(
-    model="/another/machine/all-MiniLM-L6-v2",
-    dtype="fp32",
-    streams=2,
-    step_times=StepTimes((16, 128), (128, 2048), ((0.02, 0.3), (0.03, 0.4))),
-    new_shape_s=0.002,
-    tokenization_s_per_token=1e-6,
-    job_overhead_s=0.0,
-    measured_at="2026-11-21T00:00:00Z",
-)
+MACHINE = make_calibration()
+MEASURED = make_model_calibration(model="/another/machine/all-MiniLM-L6-v2")
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png"])

@@ -14,6 +14,7 @@ from rich.console import Console
 from farthing.catalog.explain import explain
 from farthing.cli.explain_view import render_explanation
 from farthing.theory.explanation import Explanation
+from farthing.units import format_si
 
 TODAY = datetime.date(2026, 11, 21)
 
@@ -57,6 +58,36 @@ def test_a_given_price_and_utilization() -> None:
     )
     assert "as given" in text
     assert "at 30 %" in text
+
+
+def test_amounts_of_one_sentence_or_column_are_in_one_unit() -> None:
+    e = explain("all-MiniLM-L6-v2", device="l4", length=128, usd_per_hour=9.0, utilization=1e-4, today=TODAY)
+    lines = drawn(e, 300).splitlines()
+    price = next(line for line in lines if "Price per 1M tokens" in line)
+    assert (price.count("$"), price.count("¢")) == (4, 0)
+    cheap = explain("all-MiniLM-L6-v2", device="l4", length=128, today=TODAY)
+    price = next(line for line in drawn(cheap, 300).splitlines() if "Price per 1M tokens" in line)
+    assert (price.count("$"), price.count("¢")) == (0, 3)
+    for title in ("Larger batches", "Batching, for contrast"):
+        column = section("\n".join(lines), title)[3:]
+        assert len({"$" in line for line in column if "$" in line or "¢" in line}) == 1
+    hourly = explain("all-MiniLM-L6-v2", device="l40s", length=128, today=TODAY).usd_per_hour
+    mixed = drawn(replace(e, usd_per_hour=replace(hourly, value=0.86, min=0.44, max=1.9)), 300)
+    assert "$0.86 (median of" in mixed
+    assert "$0.44 – $1.90)" in mixed
+
+
+def test_the_host_is_seen_in_the_price_of_batches() -> None:
+    """A static model is done before its host has read the request: the price is the host's, at any batch."""
+    e = explain("potion-base-8M", device="l4", length=128, today=TODAY)
+    assert e.host.limited_by == "host"
+    assert {row.usd_per_million_tokens for row in e.batches} == {e.host.usd_per_million_tokens}
+    text = " ".join(drawn(e, 300).split())
+    assert f"no more than {e.host.tokens_per_s:,.0f} tokens/s through" in text
+    assert "fed by one server process" in text
+    large = drawn(explain("Qwen/Qwen3-Embedding-8B", today=TODAY), 300)
+    assert "no more than" not in large
+    assert "fed by" not in large
 
 
 def test_an_old_price_is_marked() -> None:
@@ -129,7 +160,7 @@ def test_energy_and_host_with_their_assumptions() -> None:
     e = explain("Qwen/Qwen3-Embedding-8B", today=TODAY)
     text = " ".join(drawn(e, 300).split())
     assert e.energy is not None
-    assert f"at most {e.energy.wh_per_million_tokens:.3g} Wh" in text
+    assert f"at most {format_si(e.energy.wh_per_million_tokens, 'Wh')}, " in text
     assert "rated 700 W, data centre × 1.56, 481 g/kWh" in text
     assert "published, one Python server process" in text
 

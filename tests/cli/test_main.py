@@ -553,7 +553,7 @@ def test_a_calibrated_machine_is_explained_and_diagnosed(
     (here / "in.txt").write_bytes(GOOD["in.txt"])
     embedded(farthing, "in.txt", "-o", "out.parquet", "-m", tiny_bert)  # calibrates where nothing is kept
     document = json.loads(farthing("explain", tiny_bert, "--device", "local", "--json").out)
-    assert (document["device"], document["dtype"], document["length"]) == ("local", "fp32", 40)
+    assert (document["device"], document["dtype"], document["length"]) == ("local", "fp32", 32)
     assert document["usd_per_hour"]["value"] is None
     assert document["usd_per_million_tokens"]["at_100_percent"] is None
     calibration = json.loads(farthing("doctor", "--json").out)["calibration"]

@@ -108,6 +108,66 @@ def test_a_corpus(plan: Plan) -> None:
     assert "Deadline" in outcome.words
     for row in document["rows"]:
         assert row["device"] in outcome.words
+    assert document["dtype"] in outcome.words
+    (api,) = (
+        api
+        for api in document["apis"]
+        if api["model"] == "text-embedding-3-small" and api["provider"] == "OpenAI"
+    )
+    assert (
+        f"OpenAI text-embedding-3-small 2 1 {100 * api['usd_per_million_own_tokens']['mid']:.3g}"
+        in outcome.words
+    )
+    assert f"${api['usd_total']:.2f}" in outcome.words
+    sooner = plan(MODEL, "--corpus-tokens", "5B", "--deadline", "23").words
+    assert "APIs are at list price" in sooner
+    assert "batch ¢" not in sooner
+
+
+def test_a_corpus_that_nothing_embeds_in_time_is_said_with_reasons(plan: Plan) -> None:
+    words = plan(MODEL, "--corpus-tokens", "5e18", "--deadline", "24", "--devices", "l4,h200").words
+    assert "No device is done by the deadline" in words
+    assert "h200, l4: it takes more than 100,000 devices" in words
+    words = plan(MODEL, "--corpus-tokens", "5B", "--deadline", "24", "--max-usd-per-hour", "0.01").words
+    assert "No device is done by the deadline within the budget" in words
+    assert "the limit is $0.01" in words
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("--rate", "50", "--p99-ms", "240"),
+        ("--rate", "50", "--p99-ms", "240", "--spot", "--batch-share", "0.4"),
+        ("--corpus-tokens", "5B", "--deadline", "24"),
+    ],
+    ids=["rate", "rate, spot and batch", "corpus"],
+)
+def test_every_row_is_one_line_of_the_screen(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, width: int, asked: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    document = json.loads(plan(MODEL, *asked, "--json").out)
+    lines = plan(MODEL, *asked).err.splitlines()
+    assert max(map(len, lines)) <= width
+    assert not [line for line in lines if "…" in line]
+    for row in document["rows"]:
+        if row["feasible"]:
+            name = row["device"] + (" spot" if row["spot"] else "")
+            assert [line for line in lines if line.startswith(f"{name} ") and "–" in line]
+    names = [f"{api['provider']} {api['model']}" for api in document["apis"]]
+    shown = [line for line in lines if line.startswith(tuple(f"{name} " for name in names))]
+    assert len(shown) == 12
+    assert len({len(line) for line in shown}) == 1  # whole rows: all columns are there
+
+
+def test_what_can_wait_is_billed_at_the_batch_price(plan: Plan) -> None:
+    bill = ("--replace-api", "OpenAI text-embedding-3-small", "--monthly-usd", "900", "--devices", "l4")
+    words = plan("bge-m3", *bill, "--batch-share", "0.4").words
+    # $900 buy 45G tokens at $0.02; 60 % of them stay there, 40 % go to $0.01.
+    assert "$900.00 a month buys 45B tokens" in words
+    saved = "instead of $720 a month to OpenAI text-embedding-3-small (its batch price for the 40% that can wait): $"
+    assert saved in words
 
 
 def test_a_corpus_needs_a_deadline_and_no_rate(plan: Plan) -> None:

@@ -50,7 +50,8 @@ def test_every_price_fits_the_screen_whole(width: int, tmp_path: Path) -> None:
         assert device.device in text
     for price in load_api_prices():
         (line,) = (row for row in text.splitlines() if row.split()[:2] == [price.provider, price.model])
-        assert f" {price.usd_per_million_tokens:g} " in line
+        assert line.split()[2] == f"{price.usd_per_million_tokens:g}"
+        assert line.split()[3] == (f"{price.batch.usd_per_million_tokens:g}" if price.batch else "–")
 
 
 def test_a_line_has_price_interval_quotes_age_and_source(tmp_path: Path) -> None:

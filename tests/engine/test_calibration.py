@@ -15,6 +15,7 @@ from farthing.engine.gemm_peak import GemmRate
 from farthing.engine.machine import library_versions, this_machine
 from farthing.engine.model import EmbeddingModel, load_model
 from farthing.theory.devices import Calibration, ModelCalibration
+from makers import make_calibration
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +36,7 @@ def own_cache(model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setattr(calibration, "measure_gemm_peak", peak)
 
 
-MACHINE = Calibration(
-    machine="a machine",
-    versions={"torch": "1"},
-    measured_at="2026-11-21T00:00:00+00:00",
-    dtype="fp32",
-    peak_flops_per_s=1e11,
-    peak_source="a product",
-    bandwidth_bytes_per_s=1e10,
-)
+MACHINE = make_calibration()
 
 
 def test_the_grid_of_a_model(model: EmbeddingModel) -> None:

@@ -13,27 +13,15 @@ from hypothesis import strategies as st
 from farthing.catalog.load import load_api_prices, load_devices, load_rental_quotes
 from farthing.metering.elsewhere import APIS, DEVICES, prices_elsewhere
 from farthing.metering.receipt import Elsewhere
-from farthing.theory.families.configs import shape_from_config
+from makers import MINILM
 
 TODAY = datetime.date(2026, 11, 25)
-SHAPE = shape_from_config(
-    {
-        "model_type": "bert",
-        "vocab_size": 30522,
-        "hidden_size": 384,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 12,
-        "intermediate_size": 1536,
-        "max_position_embeddings": 512,
-    },
-    "config.json",
-)
 
 ROWS = {"devices": load_devices(), "quotes": load_rental_quotes(), "apis": load_api_prices()}
 
 
 def elsewhere(**arguments: Any) -> tuple[Elsewhere, ...]:
-    return prices_elsewhere(SHAPE, "m", **(ROWS | arguments))
+    return prices_elsewhere(MINILM, "m", **(ROWS | arguments))
 
 
 def test_two_devices_and_two_providers() -> None:

@@ -45,6 +45,14 @@ def test_apis_of_like_price_share_a_level(usual: Plan) -> None:
     assert not any(same for *_, same in cost_plot._levels(usual.apis, "no-such-model"))
 
 
+def test_the_source_line_says_which_prices_are_drawn(usual: Plan) -> None:
+    assert cost_plot._kind(usual) == "list prices"
+    some = plan(
+        "bge-m3", rate=5, p99_s=0.5, devices=["l4"], batch_share=0.4, today=datetime.date(2026, 11, 21)
+    )
+    assert cost_plot._kind(some) == "prices (batch price for the 40% that can wait, where known)"
+
+
 def test_labels_keep_apart_and_in_order() -> None:
     heights = cost_plot._apart([1.0, 1.01, 5.0, 1.02])
     assert sorted(heights) == [heights[0], heights[1], heights[3], heights[2]]

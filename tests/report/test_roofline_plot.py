@@ -20,7 +20,8 @@ from farthing.catalog.explain import explain
 from farthing.errors import InputError
 from farthing.report.roofline_plot import draw_roofline
 from farthing.report.style import save
-from farthing.theory.devices import Calibration, ModelCalibration, StepTimes
+from farthing.theory.devices import StepTimes
+from makers import make_calibration, make_model_calibration
 
 TODAY = datetime.date(2026, 11, 21)
 QWEN3, MINILM = "Qwen/Qwen3-Embedding-8B", "all-MiniLM-L6-v2"
@@ -33,25 +34,12 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-MACHINE = Calibration(
-    machine="two cores",
-    versions={},
-    measured_at="2026-11-21T00:00:00Z",
-    dtype="fp32",
+MACHINE = make_calibration(
     peak_flops_per_s=322e9,
     peak_source="measured GEMM, fp32: openvino, 2 streams 2048×2048×2048",
     bandwidth_bytes_per_s=38.5e9,
 )
-MEASURED = ModelCalibration(
-    model=MINILM,
-    dtype="fp32",
-    streams=2,
-    step_times=StepTimes((16, 256), (256, 1024), ((0.049, 0.2), (0.05, 0.21))),
-    new_shape_s=0.002,
-    tokenization_s_per_token=1e-6,
-    job_overhead_s=0.0,
-    measured_at="2026-11-21T00:00:00Z",
-)
+MEASURED = make_model_calibration(step_times=StepTimes((16, 256), (256, 1024), ((0.049, 0.2), (0.05, 0.21))))
 CASES["measured processor"] = {
     "model": MINILM,
     "device": "local",

@@ -12,21 +12,16 @@ from hypothesis import strategies as st
 from farthing.scheduling.batching import batches_by_length
 from farthing.scheduling.forecast import forecast_job_s
 from farthing.theory.devices import ModelCalibration, StepTimes
+from makers import make_model_calibration
 
 LENGTHS, TOKENS = (8, 64, 512), (64, 512, 1024)
-CALIBRATION = ModelCalibration(
-    model="m",
-    dtype="fp32",
-    streams=2,
+CALIBRATION = make_model_calibration(
     step_times=StepTimes(
         LENGTHS,
         TOKENS,
         tuple(tuple(4e-4 + 1e-5 * n * (1 + length / 800) for n in TOKENS) for length in LENGTHS),
     ),
     new_shape_s=2e-4,
-    tokenization_s_per_token=1e-6,
-    job_overhead_s=0.0,
-    measured_at="2026-11-21T00:00:00+00:00",
 )
 JOBS = st.lists(st.integers(1, 512), min_size=1, max_size=100)
 

@@ -17,17 +17,9 @@ from hypothesis import strategies as st
 
 from farthing.errors import InputError
 from farthing.scheduling import simulation
-from farthing.scheduling.simulation import (
-    Arrivals,
-    Policy,
-    Simulated,
-    poisson_times,
-    sampled_sizes,
-    simulate,
-    trace_times,
-)
+from farthing.scheduling.arrivals import Arrivals, poisson_times, trace_times
+from farthing.scheduling.simulation import Policy, Simulated, simulate
 from farthing.theory.queueing.exponential_service import erlang_c
-from farthing.theory.queueing.service_times import from_weights
 
 TEXTS = 600_000
 
@@ -87,6 +79,24 @@ class TestKnownQueues:
         outcome = simulate(Arrivals(times, sizes), Policy(servers=4, routing="random"), rng)
         assert outcome.mean_s() == pytest.approx(1 / (1 - 0.6), rel=0.03)
         assert outcome.utilization == pytest.approx(0.6, rel=0.01)
+
+    def test_replay_of_a_measured_trace(self) -> None:
+        """Measured arrivals are burstier than Poisson ones of the same rate, and so wait longer."""
+        path = Path(__file__).resolve().parents[3] / "shared" / "data" / "traces" / "azure_llm_2023_conv.csv"
+        if not path.is_file():
+            pytest.skip(f"the trace is missing: no file {path}")
+        with path.open() as file:
+            rows = list(csv.DictReader(file))
+        stamps = sorted(datetime.fromisoformat(row["TIMESTAMP"][:26]).timestamp() for row in rows)
+        times = trace_times(stamps, 0.7)
+        assert len(times) == len(rows) > 19_000
+        assert (len(times) - 1) / times[-1] == pytest.approx(0.7)
+        rng = random.Random(2)
+        service = [1.0] * len(times)
+        replayed = simulate(Arrivals(times, service), Policy(), rng)
+        poisson = simulate(Arrivals(poisson_times(0.7, len(times), rng), service), Policy(), rng)
+        assert replayed.utilization == pytest.approx(0.7, rel=0.02)
+        assert replayed.mean_s() > poisson.mean_s()
 
 
 class TestByHand:
@@ -217,45 +227,7 @@ class TestAnyRun:
         assert runs[0] == runs[1]
 
 
-class TestTraces:
-    def test_a_trace_starts_at_zero_and_is_stretched(self) -> None:
-        assert trace_times([5.0, 6.0, 9.0]) == [0.0, 1.0, 4.0]
-        assert trace_times([5.0, 6.0, 9.0], 4.0) == [0.0, 0.125, 0.5]
-
-    def test_replay_of_a_measured_trace(self) -> None:
-        """Measured arrivals are burstier than Poisson ones of the same rate, and so wait longer."""
-        path = Path(__file__).resolve().parents[3] / "shared" / "data" / "traces" / "azure_llm_2023_conv.csv"
-        if not path.is_file():
-            pytest.skip(f"the trace is missing: no file {path}")
-        with path.open() as file:
-            rows = list(csv.DictReader(file))
-        stamps = sorted(datetime.fromisoformat(row["TIMESTAMP"][:26]).timestamp() for row in rows)
-        times = trace_times(stamps, 0.7)
-        assert len(times) == len(rows) > 19_000
-        assert (len(times) - 1) / times[-1] == pytest.approx(0.7)
-        rng = random.Random(2)
-        service = [1.0] * len(times)
-        replayed = simulate(Arrivals(times, service), Policy(), rng)
-        poisson = simulate(Arrivals(poisson_times(0.7, len(times), rng), service), Policy(), rng)
-        assert replayed.utilization == pytest.approx(0.7, rel=0.02)
-        assert replayed.mean_s() > poisson.mean_s()
-
-    def test_sizes_are_drawn_as_often_as_their_probability(self) -> None:
-        drawn = Counter(sampled_sizes(from_weights({1.0: 3, 2.0: 1}), 40_000, random.Random(0)))
-        assert drawn[1.0] == pytest.approx(30_000, rel=0.02)
-
-
 class TestBadInput:
-    def test_arrivals(self) -> None:
-        with pytest.raises(InputError, match="sequences of"):
-            Arrivals([], [])
-        with pytest.raises(InputError, match="sequences of"):
-            Arrivals([0.0], [1.0, 2.0])
-        with pytest.raises(InputError, match="sequences of"):
-            Arrivals([0.0], [1.0], [0, 1])
-        with pytest.raises(InputError, match="order of arrival"):
-            Arrivals([1.0, 0.0], [1.0, 1.0])
-
     def test_policy(self) -> None:
         with pytest.raises(InputError, match="at least 1"):
             Policy(servers=0)
@@ -264,13 +236,7 @@ class TestBadInput:
         with pytest.raises(InputError, match="give step_s"):
             simulate(Arrivals([0.0], [1.0]), Policy(max_batch_texts=2), random.Random(0))
 
-    def test_rates_traces_and_quantiles(self) -> None:
-        with pytest.raises(InputError, match="above 0"):
-            poisson_times(0.0, 5, random.Random(0))
-        with pytest.raises(InputError, match="in order"):
-            trace_times([1.0, 0.5])
-        with pytest.raises(InputError, match="rate above 0"):
-            trace_times([0.0, 0.5], 0.0)
+    def test_quantiles_and_classes(self) -> None:
         outcome = simulate(Arrivals([0.0], [1.0], [0]), Policy(), random.Random(0))
         with pytest.raises(InputError, match="quantile"):
             outcome.quantile_s(1.5)

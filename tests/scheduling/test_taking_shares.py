@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from typing import Literal
 
-from farthing.scheduling.simulation import Arrivals, Policy, poisson_times, simulate
+from farthing.scheduling.arrivals import Arrivals, poisson_times
+from farthing.scheduling.simulation import Policy, simulate
 
 
 def test_a_server_that_takes_its_share_leaves_the_rest_to_the_others() -> None:

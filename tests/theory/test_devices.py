@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.theory.devices import ModelCalibration, StepTimes
+from farthing.theory.devices import StepTimes
+from makers import make_model_calibration
 
 LENGTHS, TOKENS = (16, 64, 256), (64, 512, 4096)
 TIMES = StepTimes(
@@ -46,26 +47,15 @@ def test_a_grid_of_one_point_is_a_constant_rate_from_there() -> None:
     assert times.step_s(8, 32) == pytest.approx(1.0)
 
 
-def calibration(times: StepTimes, new_shape_s: float) -> ModelCalibration:
-    return ModelCalibration(
-        model="m",
-        dtype="fp32",
-        streams=2,
-        step_times=times,
-        new_shape_s=new_shape_s,
-        tokenization_s_per_token=1e-6,
-        job_overhead_s=0.0,
-        measured_at="2026-11-21T00:00:00+00:00",
-    )
-
-
 def test_best_step_tokens_is_the_smallest_within_tolerance() -> None:
-    flat = calibration(StepTimes((32,), (100, 200, 400), ((2.0, 2.02, 4.0),)), 0.0)
+    flat = make_model_calibration(
+        step_times=StepTimes((32,), (100, 200, 400), ((2.0, 2.02, 4.0),)), new_shape_s=0.0
+    )
     assert flat.best_step_tokens() == 200
     assert flat.best_step_tokens(tolerance=0.6) == 100
 
 
 def test_best_step_tokens_counts_the_cost_of_new_shapes() -> None:
     even = StepTimes((32,), (100, 200, 400), ((1.0, 2.0, 4.0),))
-    assert calibration(even, 0.0).best_step_tokens() == 100
-    assert calibration(even, 1.0).best_step_tokens() == 400
+    assert make_model_calibration(step_times=even, new_shape_s=0.0).best_step_tokens() == 100
+    assert make_model_calibration(step_times=even, new_shape_s=1.0).best_step_tokens() == 400

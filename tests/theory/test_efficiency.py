@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.theory.devices import Calibration, DeviceSpec
 from farthing.theory.efficiency import (
     CPU_SHARES,
     FLASH_ATTENTION_3,
@@ -19,14 +18,12 @@ from farthing.theory.efficiency import (
 )
 from farthing.theory.flops import Operation
 from farthing.theory.roofline import calibrated_rates, datasheet_rates
+from makers import make_calibration, make_spec
 
 H100 = datasheet_rates(
-    DeviceSpec(
-        device="h100",
-        name="H100",
+    make_spec(
         peak_flops_per_s={"bf16": 989e12},
         achievable_flops_per_s={"bf16": 794.5e12},
-        memory_bytes=80e9,
         bandwidth_bytes_per_s=3.35e12,
     ),
     "bf16",
@@ -45,14 +42,7 @@ def test_attention_at_the_published_points(length: int, tflops: float) -> None:
 
 def test_attention_scales_with_the_peak_but_never_beats_the_products() -> None:
     twice = datasheet_rates(
-        DeviceSpec(
-            device="d",
-            name="D",
-            peak_flops_per_s={"bf16": 2 * 989e12},
-            achievable_flops_per_s={"bf16": 1000e12},
-            memory_bytes=80e9,
-            bandwidth_bytes_per_s=3.35e12,
-        ),
+        make_spec(peak_flops_per_s={"bf16": 2 * 989e12}, achievable_flops_per_s={"bf16": 1000e12}),
         "bf16",
     )
     rates = expected_efficiency(twice).attention_flops_per_s
@@ -102,17 +92,6 @@ def test_expected_is_no_better_than_best() -> None:
 
 
 def test_of_a_measured_processor_the_share_that_whole_models_reach() -> None:
-    rates = calibrated_rates(
-        Calibration(
-            machine="two cores",
-            versions={},
-            measured_at="2026-11-21T00:00:00Z",
-            dtype="fp32",
-            peak_flops_per_s=180e9,
-            peak_source="torch 2048³",
-            bandwidth_bytes_per_s=20e9,
-        )
-    )
-    expected = expected_efficiency(rates)
+    expected = expected_efficiency(calibrated_rates(make_calibration()))
     assert expected.gemm_flops_per_s == pytest.approx(180e9 * CPU_SHARES[0])
     assert (expected.kernel_s, expected.launch_s) == (0, 0)

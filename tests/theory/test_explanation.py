@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farthing.errors import InputError
-from farthing.theory.devices import Calibration, DeviceSpec, ModelCalibration, StepTimes
+from farthing.theory.devices import ModelCalibration
 from farthing.theory.explaining import build_explanation
 from farthing.theory.explanation import Explanation
 from farthing.theory.families.configs import shape_from_config
@@ -19,51 +19,11 @@ from farthing.theory.pricing import RentalPrice
 from farthing.theory.roofline import Rates, calibrated_rates, datasheet_rates
 from farthing.theory.shapes import ModelShape
 from farthing.theory.steps import StepModel
+from makers import MINILM, make_calibration, make_model_calibration, make_spec
 
-MINILM = shape_from_config(
-    {
-        "model_type": "bert",
-        "vocab_size": 30522,
-        "hidden_size": 384,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 12,
-        "intermediate_size": 1536,
-        "max_position_embeddings": 512,
-    },
-    "MiniLM",
-)
-RATES = datasheet_rates(
-    DeviceSpec(
-        device="d",
-        name="D",
-        peak_flops_per_s={"bf16": 1000e12},
-        achievable_flops_per_s={"bf16": 800e12},
-        memory_bytes=80e9,
-        bandwidth_bytes_per_s=4e12,
-    ),
-    "bf16",
-)
-LOCAL = calibrated_rates(
-    Calibration(
-        machine="two cores",
-        versions={},
-        measured_at="2026-11-21T00:00:00Z",
-        dtype="fp32",
-        peak_flops_per_s=180e9,
-        peak_source="torch 2048³",
-        bandwidth_bytes_per_s=20e9,
-    )
-)
-MEASURED = ModelCalibration(
-    model="MiniLM",
-    dtype="fp32",
-    streams=2,
-    step_times=StepTimes((16, 128), (128, 2048), ((0.02, 0.3), (0.03, 0.4))),
-    new_shape_s=0.002,
-    tokenization_s_per_token=1e-6,
-    job_overhead_s=0.0,
-    measured_at="2026-11-21T00:00:00Z",
-)
+RATES = datasheet_rates(make_spec(), "bf16")
+LOCAL = calibrated_rates(make_calibration())
+MEASURED = make_model_calibration()
 PRICE = RentalPrice(value=2.0, min=1.0, max=3.0, as_of="2026-11-09", quotes=3, stale=False, sources=("a",))
 
 
@@ -220,6 +180,16 @@ def test_shares_add_up_and_seconds_are_those_of_the_step() -> None:
     assert sum(op.bytes for op in e.ops) == e.bytes_moved
 
 
+@pytest.mark.parametrize("shape", [MINILM, STATIC])
+def test_the_wait_for_launches_has_its_own_share(shape: ModelShape) -> None:
+    e = explained(shape, batch=1, length=16)
+    assert e.ops[-1].name == "waiting for launches"
+    assert (e.ops[-1].flops, e.ops[-1].bytes, e.ops[-1].bound) == (0, 0, "overhead")
+    assert sum(op.share for op in e.ops) == pytest.approx(1)
+    assert sum(op.seconds for op in e.ops) == pytest.approx(e.seconds.step)
+    assert "waiting for launches" not in [op.name for op in explained(batch=256, length=512).ops]
+
+
 def test_a_measured_step_is_split_by_what_is_expected() -> None:
     e = explained(rates=LOCAL, model_calibration=MEASURED, batch=16, length=128)
     assert sum(op.seconds for op in e.ops) == pytest.approx(0.4)
@@ -252,7 +222,8 @@ def test_a_batch_that_does_not_fit_is_said_not_to() -> None:
 
 def test_the_host_and_the_device_overlap() -> None:
     e = explained(length=128)
-    assert e.host.lone_latency_s == pytest.approx(e.host.lone_s + e.batches[0].seconds.mid)
+    assert e.host.lone_latency_s == pytest.approx(e.host.lone_s + e.host.lone_device_s)
+    assert e.host.lone_device_s == e.batches[0].seconds.mid
     assert e.host.tokens_per_s == pytest.approx(128 / max(e.host.busy_s, e.host.device_s))
     assert e.host.limited_by == "host"
     assert any("one server process is slower" in note for note in e.notes)
@@ -266,6 +237,24 @@ def test_energy_needs_a_rated_power() -> None:
     energy = explained(power_w=300.0).energy
     assert energy is not None
     assert energy.power_w == 300
+
+
+@pytest.mark.parametrize("shape", [MINILM, STATIC])
+def test_price_and_energy_are_of_what_gets_through(shape: ModelShape) -> None:
+    """The host caps them: a device that waits for it is paid for, and on, all the same."""
+    e = explained(shape, price=PRICE, power_w=300.0)
+    assert e.host.limited_by == "host"
+    for row in e.batches:
+        assert row.served_tokens_per_s == min(row.tokens_per_s, e.host.tokens_per_s)
+        assert row.usd_per_million_tokens == pytest.approx(2.0 / 3600 / row.served_tokens_per_s * 1e6)
+    assert e.energy is not None
+    assert e.energy.wh_per_million_tokens == pytest.approx(300 * 1.56 / 3600 / e.host.tokens_per_s * 1e6)
+    busy = explained(
+        shape, rates=replace(RATES, achievable_flops_per_s=1e12, best_flops_per_s=1e12), length=512
+    )
+    assert busy.host.limited_by == ("device" if shape.layers else "host")
+    if shape.layers:
+        assert all(row.served_tokens_per_s == row.tokens_per_s for row in busy.batches)
 
 
 def test_a_small_pass_is_said_to_wait_for_launches() -> None:

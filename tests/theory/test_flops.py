@@ -24,34 +24,8 @@ from farthing.theory.flops import (
     touched_experts,
 )
 from farthing.theory.shapes import ModelShape
+from makers import MINILM, QWEN3_8B
 
-MINILM = shape_from_config(
-    {
-        "model_type": "bert",
-        "vocab_size": 30522,
-        "hidden_size": 384,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 12,
-        "intermediate_size": 1536,
-        "max_position_embeddings": 512,
-    },
-    "MiniLM",
-)
-QWEN3_8B = shape_from_config(
-    {
-        "model_type": "qwen3",
-        "vocab_size": 151665,
-        "hidden_size": 4096,
-        "num_hidden_layers": 36,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "head_dim": 128,
-        "intermediate_size": 12288,
-        "max_position_embeddings": 40960,
-        "rope_theta": 1e6,
-    },
-    "Qwen3",
-)
 LOCAL = replace(MINILM, attention_reach=(None, 8, 8, None, 8, 8), mlp_up_bias=False)
 EXPERTS = replace(
     QWEN3_8B,

@@ -22,21 +22,8 @@ from farthing.theory.generation import (
 from farthing.theory.roofline import bytes_moved, datasheet_rates, total_flops
 from farthing.theory.shapes import ModelShape
 from farthing.theory.steps import StepModel
+from makers import QWEN3_8B
 
-QWEN3_8B = shape_from_config(
-    {
-        "model_type": "qwen3",
-        "vocab_size": 151665,
-        "hidden_size": 4096,
-        "num_hidden_layers": 36,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "head_dim": 128,
-        "intermediate_size": 12288,
-        "max_position_embeddings": 40960,
-    },
-    "Qwen3",
-)
 H100 = datasheet_rates(find_device(load_devices(), "h100-sxm").spec, "bf16")
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 
-from farthing.theory.devices import ModelCalibration, StepTimes
 from farthing.theory.host import PUBLISHED_HOST, HostPath, host_path
+from makers import make_model_calibration
 
-MEASURED = ModelCalibration(
-    model="m",
-    dtype="fp32",
-    streams=4,
-    step_times=StepTimes((16,), (64,), ((0.01,),)),
-    new_shape_s=0.0,
-    tokenization_s_per_token=3e-6,
-    job_overhead_s=0.0,
-    measured_at="2026-11-21T00:00:00Z",
-)
+MEASURED = make_model_calibration(streams=4, tokenization_s_per_token=3e-6)
 
 
 def test_by_hand() -> None:
     host = HostPath(latency_s=5e-3, request_s=2e-3, tokenization_s_per_token=1e-5, threads=4, source="here")
     assert host.lone_s(100) == pytest.approx(6e-3)
     assert host.busy_s(100) == pytest.approx(0.75e-3)
+    assert host.tokens_per_s(100) == pytest.approx(100 / 0.75e-3)
+    free = replace(host, request_s=0.0, tokenization_s_per_token=0.0)
+    assert free.tokens_per_s(100) == math.inf
 
 
 def test_the_published_server_is_reproduced() -> None:

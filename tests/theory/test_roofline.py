@@ -7,8 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farthing.errors import InputError
-from farthing.theory.devices import Calibration, DeviceSpec
-from farthing.theory.families.configs import shape_from_config
 from farthing.theory.flops import article_flops, operations
 from farthing.theory.roofline import (
     arithmetic_intensity,
@@ -22,30 +20,9 @@ from farthing.theory.roofline import (
     total_flops,
     weight_bytes,
 )
+from makers import QWEN3_8B, make_calibration, make_spec
 
-QWEN3_8B = shape_from_config(
-    {
-        "model_type": "qwen3",
-        "vocab_size": 151665,
-        "hidden_size": 4096,
-        "num_hidden_layers": 36,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "head_dim": 128,
-        "intermediate_size": 12288,
-        "max_position_embeddings": 40960,
-    },
-    "Qwen3",
-)
-SPEC = DeviceSpec(
-    device="d",
-    name="D",
-    peak_flops_per_s={"bf16": 1000e12, "fp8": 2000e12},
-    achievable_flops_per_s={"bf16": 800e12},
-    memory_bytes=80e9,
-    bandwidth_bytes_per_s=4e12,
-    sources={"achievable_flops_per_s.bf16": "someone"},
-)
+SPEC = make_spec(sources={"achievable_flops_per_s.bf16": "someone"})
 
 
 def test_check_values() -> None:
@@ -102,27 +79,13 @@ def test_a_dtype_without_a_published_share_takes_that_of_bf16_and_says_so() -> N
 
 
 def test_more_than_the_datasheet_is_the_best_case_not_the_expected() -> None:
-    spec = DeviceSpec(
-        device="g",
-        name="G",
-        peak_flops_per_s={"bf16": 165.2e12},
-        achievable_flops_per_s={"bf16": 178.8e12},
-        memory_bytes=24e9,
-        bandwidth_bytes_per_s=1e12,
-    )
+    spec = make_spec(peak_flops_per_s={"bf16": 165.2e12}, achievable_flops_per_s={"bf16": 178.8e12})
     rates = datasheet_rates(spec, "bf16")
     assert (rates.achievable_flops_per_s, rates.best_flops_per_s) == (165.2e12, 178.8e12)
 
 
 def test_without_any_published_share_the_peak_is_taken_and_it_says_so() -> None:
-    spec = DeviceSpec(
-        device="g",
-        name="G",
-        peak_flops_per_s={"bf16": 1e14},
-        achievable_flops_per_s={},
-        memory_bytes=24e9,
-        bandwidth_bytes_per_s=1e12,
-    )
+    spec = make_spec(peak_flops_per_s={"bf16": 1e14}, achievable_flops_per_s={})
     assert datasheet_rates(spec, "bf16").achievable_flops_per_s == 1e14
     assert "none published" in datasheet_rates(spec, "bf16").achievable_source
 
@@ -133,16 +96,7 @@ def test_a_dtype_that_the_device_lacks() -> None:
 
 
 def test_calibrated_rates() -> None:
-    calibration = Calibration(
-        machine="two cores",
-        versions={},
-        measured_at="2026-11-21T00:00:00Z",
-        dtype="fp32",
-        peak_flops_per_s=180e9,
-        peak_source="torch 2048³",
-        bandwidth_bytes_per_s=20e9,
-    )
-    rates = calibrated_rates(calibration)
+    rates = calibrated_rates(make_calibration())
     assert (rates.device, rates.dtype, rates.calibrated) == ("local", "fp32", True)
     assert (rates.peak_flops_per_s, rates.bandwidth_bytes_per_s) == (180e9, 20e9)
     assert "torch 2048³" in rates.peak_source

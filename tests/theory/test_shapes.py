@@ -7,20 +7,7 @@ from dataclasses import replace
 import pytest
 
 from farthing.errors import ModelError
-from farthing.theory.families.configs import shape_from_config
-
-BERT = shape_from_config(
-    {
-        "model_type": "bert",
-        "vocab_size": 100,
-        "hidden_size": 8,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 20,
-        "max_position_embeddings": 16,
-    },
-    "config.json",
-)
+from makers import TINY_BERT as BERT
 
 
 def test_every_layer_has_a_reach() -> None:

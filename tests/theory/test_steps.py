@@ -14,74 +14,24 @@ from hypothesis import strategies as st
 from farthing.catalog.load import load_devices
 from farthing.catalog.lookups import find_device
 from farthing.errors import InputError
-from farthing.theory.devices import Calibration, DeviceSpec, Dtype, ModelCalibration, StepTimes
-from farthing.theory.families.configs import shape_from_config
+from farthing.theory.devices import Dtype, StepTimes
 from farthing.theory.flops import forward_flops, operations
 from farthing.theory.roofline import Rates, bytes_moved, calibrated_rates, datasheet_rates
 from farthing.theory.shapes import ModelShape
 from farthing.theory.steps import StepModel, kernel_count
+from makers import MINILM, QWEN3_8B, make_calibration, make_model_calibration, make_spec
 
 ROOT = Path(__file__).resolve().parents[2]
-QWEN3_8B = shape_from_config(
-    {
-        "model_type": "qwen3",
-        "vocab_size": 151665,
-        "hidden_size": 4096,
-        "num_hidden_layers": 36,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "head_dim": 128,
-        "intermediate_size": 12288,
-        "max_position_embeddings": 40960,
-    },
-    "Qwen3",
-)
-MINILM = shape_from_config(
-    {
-        "model_type": "bert",
-        "vocab_size": 30522,
-        "hidden_size": 384,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 12,
-        "intermediate_size": 1536,
-        "max_position_embeddings": 512,
-    },
-    "MiniLM",
-)
 SHAPES = (QWEN3_8B, MINILM, replace(MINILM, attention_reach=(64, None) * 3))
-SPEC = DeviceSpec(
-    device="d",
-    name="D",
-    peak_flops_per_s={"bf16": 1000e12, "fp8": 2000e12},
-    achievable_flops_per_s={"bf16": 800e12},
-    memory_bytes=80e9,
-    bandwidth_bytes_per_s=4e12,
-)
+SPEC = make_spec()
 RATES = datasheet_rates(SPEC, "bf16")
-MACHINE = calibrated_rates(
-    Calibration(
-        machine="two cores",
-        versions={},
-        measured_at="2026-11-21T00:00:00Z",
-        dtype="fp32",
-        peak_flops_per_s=180e9,
-        peak_source="torch 2048³",
-        bandwidth_bytes_per_s=20e9,
-    )
-)
+MACHINE = calibrated_rates(make_calibration())
 TAU, ALPHA = 2e-3, 1e-5
 """Of a device whose steps take τ₀ + α·n exactly."""
 
 GRID = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
-LINE = ModelCalibration(
-    model="MiniLM",
-    dtype="fp32",
-    streams=2,
-    step_times=StepTimes((16, 128), GRID, (tuple(TAU + ALPHA * n for n in GRID),) * 2),
-    new_shape_s=0.0,
-    tokenization_s_per_token=1e-6,
-    job_overhead_s=0.0,
-    measured_at="2026-11-21T00:00:00Z",
+LINE = make_model_calibration(
+    step_times=StepTimes((16, 128), GRID, (tuple(TAU + ALPHA * n for n in GRID),) * 2), new_shape_s=0.0
 )
 
 shapes = st.sampled_from(SHAPES)
@@ -232,7 +182,7 @@ def test_the_basis_is_said() -> None:
 
 
 def test_a_calibration_in_another_dtype_is_refused() -> None:
-    with pytest.raises(InputError, match=r"MiniLM was calibrated in fp32.*bf16.*farthing calibrate"):
+    with pytest.raises(InputError, match=r"MiniLM-L6-v2 was calibrated in fp32.*bf16.*farthing calibrate"):
         StepModel(MINILM, RATES, LINE)
 
 

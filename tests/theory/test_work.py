@@ -13,18 +13,10 @@ from farthing.theory.families.configs import shape_from_config
 from farthing.theory.flops import forward_flops
 from farthing.theory.savings import reused_flops, trimmed_flops
 from farthing.theory.work import Work, packed_batch_work, padded_batch_work
+from makers import TINY_BERT_CONFIG
 
 SHAPE = shape_from_config(
-    {
-        "model_type": "bert",
-        "vocab_size": 100,
-        "hidden_size": 8,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 16,
-        "max_position_embeddings": 64,
-    },
-    "config.json",
+    TINY_BERT_CONFIG | {"intermediate_size": 16, "max_position_embeddings": 64}, "config.json"
 )
 
 CAUSAL = replace(SHAPE, causal=True)

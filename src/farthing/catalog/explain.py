@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import cast, get_args
 
 from farthing.catalog import facts
+from farthing.catalog.arguments import checked
 from farthing.catalog.configuration import load_configuration
 from farthing.catalog.lookups import LOCAL, default_dtype, device_price, find_device
-from farthing.catalog.resolve import resolve_shape
+from farthing.catalog.resolve import resolve_model
 from farthing.errors import InputError
 from farthing.theory.devices import Calibration, DeviceSpec, Dtype, ModelCalibration
 from farthing.theory.explaining import build_explanation
@@ -28,6 +29,7 @@ DEFAULT_LENGTH = 1024
 DEFAULT_BATCH = 1
 
 
+@checked
 def explain(
     model: str,
     *,
@@ -48,7 +50,7 @@ def explain(
         model: name in the catalog, a folder with a config.json, or a hub id.
         device: name in the catalog, or `local` for this machine; None for h100-sxm, or local when a
             calibration file is given.
-        length: tokens per text; None for 1024, or the model's limit if that is lower.
+        length: tokens per text; None for 1024, or the most that the model takes if that is less.
         batch: texts per pass.
         dtype: dtype of weights and activations; None for bf16 (fp16 where there is none), or what was
             calibrated.
@@ -77,23 +79,24 @@ def explain(
     where = (device or (LOCAL if calibration_file is not None else DEFAULT_DEVICE)).strip().lower()
     wanted = cast("Dtype | None", dtype)
     if calibration_file is not None:
-        from farthing.catalog.calibrations import read_calibration_file
+        from farthing.catalog.calibration_file import read_calibration_file
 
         calibration, model_calibration = read_calibration_file(Path(calibration_file))
     elif where != LOCAL:
         calibration = model_calibration = None
     elif calibration is None:
-        from farthing.catalog.calibrations import load_calibration
+        from farthing.catalog.calibrations import kept_calibration
 
-        calibration = load_calibration(wanted or "fp32")
+        calibration = kept_calibration(wanted or "fp32")
     spec = None
     if where != LOCAL:
         found = find_device(facts.devices(), where)
         spec, wanted = found.spec, wanted or (default_dtype(found) if calibration is None else None)
     rates = _rates(spec, wanted, calibration)
-    name, shape = resolve_shape(model)
+    resolved = resolve_model(model)
+    name, shape, limit = resolved.name, resolved.shape, resolved.limit
     if calibration_file is not None:
-        from farthing.catalog.calibrations import check_calibrated_model
+        from farthing.catalog.calibration_file import check_calibrated_model
 
         check_calibrated_model(name, model_calibration, calibration_file)
     elif calibration is not None and model_calibration is None:
@@ -101,10 +104,10 @@ def explain(
 
         model_calibration = load_model_calibration(name, calibration)
     if length is None:
-        length = min(DEFAULT_LENGTH, shape.max_positions)
+        length = min(DEFAULT_LENGTH, limit.tokens)
     if length > shape.max_positions:
         raise InputError(f"length {length}: {name} knows {shape.max_positions} positions at most; give fewer")
-    return build_explanation(
+    explanation = build_explanation(
         StepModel(shape, rates, model_calibration),
         model=name,
         batch=batch,
@@ -113,14 +116,17 @@ def explain(
         utilization=utilization,
         power_w=None if spec is None else spec.power_w,
     )
+    if length <= limit.tokens:
+        return explanation
+    cut = f"the model's own pipeline cuts texts at {limit.tokens} tokens ({limit.source}): longer ones are not its use"
+    return replace(explanation, notes=(*explanation.notes, cut))
 
 
 def _rates(spec: DeviceSpec | None, dtype: Dtype | None, calibration: Calibration | None) -> Rates:
     """Return the rates of a device: measured if there is a calibration; no datasheet is that of this machine."""
-    if calibration is None:
-        if spec is None:
-            raise InputError("device local is not calibrated yet: run `farthing calibrate` first")
+    if calibration is None and spec is not None:
         return datasheet_rates(spec, dtype or "bf16")
+    assert calibration is not None  # only a device of the catalog has none
     name = LOCAL if spec is None else spec.device
     if dtype is not None and dtype != calibration.dtype:
         raise InputError(

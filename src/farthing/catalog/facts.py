@@ -7,7 +7,7 @@ for what it needs. Knows where the files lie; their fields are `load`'s and `use
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,14 @@ from farthing.catalog.load import (
     parse_rental_quotes,
 )
 from farthing.catalog.lookups import UNKNOWN_TOKENIZER
-from farthing.catalog.rows import ApiPrice, CatalogDevice, CatalogModel, RentalQuote, TokensPerCharacter
+from farthing.catalog.rows import (
+    ApiPrice,
+    BatchPrice,
+    CatalogDevice,
+    CatalogModel,
+    RentalQuote,
+    TokensPerCharacter,
+)
 from farthing.errors import InputError, RowError
 
 if TYPE_CHECKING:
@@ -105,7 +112,9 @@ def rental_quotes(folders: Folders | None = None) -> tuple[RentalQuote, ...]:
 def api_prices(folders: Folders | None = None) -> tuple[ApiPrice, ...]:
     """Return one price per provider and model: the user's, else the newer of live and packaged.
 
-    Arguments as in `devices`.
+    Each keeps the batch price that was known before it where it comes with none, so that neither a refresh nor
+    the user's list price hides it; it stays with its own date and source. One above the list price it would
+    stand beside is of another day, and goes. Arguments as in `devices`.
     """
     where = folders or user_folders()
     tokenizers = load_tokenizers()
@@ -117,13 +126,26 @@ def api_prices(folders: Folders | None = None) -> tuple[ApiPrice, ...]:
     prices: dict[tuple[str, str], ApiPrice] = {}
     for row in rows:
         key = _api_key(row.provider, row.model)
-        if key not in prices or prices[key].date <= row.date:
-            prices[key] = row
+        known = prices.get(key, row)
+        newer, older = (row, known) if known.date <= row.date else (known, row)
+        prices[key] = _with_batch_price(newer, older)
     user = _user_prices(where)
     for own in () if user is None else user.apis:
         key = _api_key(own.provider, own.model)
-        prices[key] = _own_price(own, prices.get(key), tokenizers, where)
+        before = prices.get(key)
+        mine = _own_price(own, before, tokenizers, where)
+        prices[key] = _with_batch_price(mine, before or mine)
     return tuple(prices.values())
+
+
+def _with_batch_price(price: ApiPrice, before: ApiPrice) -> ApiPrice:
+    """Return a price with the batch price known before it, where it has none."""
+    batch = before.batch
+    if price.batch is not None or batch is None:
+        return price
+    return (
+        price if batch.usd_per_million_tokens > price.usd_per_million_tokens else replace(price, batch=batch)
+    )
 
 
 def _own_price(
@@ -144,6 +166,11 @@ def _own_price(
         rate = rates[own.tokenizer or UNKNOWN_TOKENIZER]
     else:
         rate = known.tokens_per_character
+    batch = None
+    if own.usd_per_million_tokens_batch is not None:
+        batch = BatchPrice(
+            usd_per_million_tokens=own.usd_per_million_tokens_batch, date=own.date, source=own.source
+        )
     return ApiPrice(
         provider=own.provider if known is None else known.provider,
         model=own.model if known is None else known.model,
@@ -152,6 +179,7 @@ def _own_price(
         date=own.date,
         source=own.source,
         note="",
+        batch=batch,
     )
 
 

@@ -136,7 +136,11 @@ def toml_date(entry: Mapping[str, Any], key: str, where: Where, parent: str = ""
 
 
 def csv_rows(
-    text: str, source: str, columns: tuple[str, ...], optional: tuple[str, ...] = ("note",)
+    text: str,
+    source: str,
+    columns: tuple[str, ...],
+    optional: tuple[str, ...] = ("note",),
+    since: tuple[str, ...] = (),
 ) -> list[tuple[Where, dict[str, str]]]:
     """Return (file, row name) and the fields of each row of a CSV document.
 
@@ -145,18 +149,21 @@ def csv_rows(
         source: name of the file, for errors.
         columns: the heading, in order.
         optional: columns whose fields may be blank.
+        since: optional columns that files of an earlier Farthing lack; their fields are then blank.
 
     Raises:
         InputError: the columns are others, or a field is missing.
     """
     reader = csv.DictReader(text.splitlines(), strict=True)
-    if tuple(reader.fieldnames or ()) != columns:
+    heading = tuple(reader.fieldnames or ())
+    if heading not in (columns, tuple(column for column in columns if column not in since)):
         raise InputError(f"{source}: columns are {reader.fieldnames}: expected {','.join(columns)}")
     rows = []
-    for number, row in enumerate(reader, start=1):
+    for number, fields in enumerate(reader, start=1):
         where = (source, f"row {number} (line {reader.line_num})")
-        if None in row or None in row.values():
-            raise RowError(*where, f"has not {len(columns)} fields: quote a field that contains a comma")
+        if None in fields or None in fields.values():
+            raise RowError(*where, f"has not {len(heading)} fields: quote a field that contains a comma")
+        row = dict.fromkeys(since, "") | fields
         for column in columns:
             if column not in optional and not row[column].strip():
                 raise RowError(*where, f"{column} is missing")
@@ -176,6 +183,17 @@ def csv_number(row: Mapping[str, str], key: str, where: Where) -> float:
         value = math.nan
     if not 0 < value < math.inf:
         raise RowError(*where, f"{key} is {row[key]!r}: expected a number above 0")
+    return value
+
+
+def at_most(value: float, key: str, most: float, most_key: str, where: Where) -> float:
+    """Return a number that may not be above another one of its row.
+
+    Raises:
+        RowError: it is.
+    """
+    if value > most:
+        raise RowError(*where, f"{key} is {value:g}: expected at most {most_key}, which is {most:g}")
     return value
 
 

@@ -14,14 +14,14 @@ import datetime
 import re
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from farthing.catalog.lookups import UNKNOWN_TOKENIZER
 from farthing.catalog.rows import ApiPrice
 
 if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot
-    from genai_prices.types import ModelInfo
+    from genai_prices.types import ModelInfo, ModelPrice
 
 _PROVIDERS = {
     "aws": "Amazon",
@@ -42,8 +42,18 @@ _MODELS = {
 _EMBEDDING = re.compile(r"embed|(^|[/-])(bge|gte|e5|voyage)-")
 _OTHER = re.compile(r"rerank")
 
-Row = tuple[str, str, float, str]
-"""Provider, model, USD per million tokens, tokenizer."""
+_BATCH = {"processing": "batch"}
+"""How genai-prices marks the prices of batch endpoints; few of its models have them."""
+
+
+class Row(NamedTuple):
+    """An embedding model's price, in the order of the catalog's columns."""
+
+    provider: str
+    model: str
+    usd_per_million_tokens: float
+    usd_per_million_tokens_batch: float | None
+    tokenizer: str
 
 
 def fetch(url: str | None = None) -> DataSnapshot:
@@ -89,14 +99,34 @@ def embedding_rows(snapshot: DataSnapshot, known: Sequence[ApiPrice], today: dat
             plain = _plain(model.id)
             key = plain.lower()
             rows.setdefault(
-                (name, key), (name, spelled.get(key, plain), price, tokenizers.get(key, UNKNOWN_TOKENIZER))
+                (name, key),
+                Row(
+                    name,
+                    spelled.get(key, plain),
+                    price,
+                    _batch_price(model, now, price),
+                    tokenizers.get(key, UNKNOWN_TOKENIZER),
+                ),
             )
     return list(rows.values())
 
 
 def _input_price(model: ModelInfo, now: datetime.datetime) -> float | None:
     """Return USD per million text tokens, or None when there is no such price or it is nothing."""
-    price = model.get_prices(now).input_mtok
+    return _usd(model.get_prices(now))
+
+
+def _batch_price(model: ModelInfo, now: datetime.datetime, listed: float) -> float | None:
+    """Return the same at the batch endpoint, or None when no price below the list price is said of one."""
+    variants = getattr(model, "price_variants", None) or ()  # older releases have none
+    if not any(variant.when == _BATCH for variant in variants):
+        return None
+    usd = _usd(model.get_prices(now, _BATCH))
+    return usd if usd is not None and usd < listed else None
+
+
+def _usd(prices: ModelPrice) -> float | None:
+    price = prices.input_mtok
     amount = price if isinstance(price, Decimal) else getattr(price, "base", None)
     return float(amount) if isinstance(amount, Decimal) and 0 < amount < Decimal("1e6") else None
 

@@ -165,7 +165,7 @@ def _csv(columns: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     # One line each: a name that came over the network must not break the rows.
-    writer.writerows([" ".join(str(field).split()) for field in row] for row in rows)
+    writer.writerows(["" if field is None else " ".join(str(field).split()) for field in row] for row in rows)
     return text.getvalue()
 
 

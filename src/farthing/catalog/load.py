@@ -13,6 +13,7 @@ from typing import Any, cast, get_args
 from farthing.catalog.fields import (
     Origin,
     Where,
+    at_most,
     csv_date,
     csv_number,
     csv_rows,
@@ -25,6 +26,7 @@ from farthing.catalog.fields import (
 )
 from farthing.catalog.rows import (
     ApiPrice,
+    BatchPrice,
     CatalogDevice,
     CatalogModel,
     Fact,
@@ -36,11 +38,15 @@ from farthing.errors import RowError
 from farthing.theory.devices import DTYPE_BYTES
 
 RENTAL_COLUMNS = ("device", "provider", "kind", "usd_per_hour", "date", "source", "note")
-API_COLUMNS = ("provider", "model", "usd_per_million_tokens", "tokenizer", "date", "source", "note")
+API_COLUMNS = (
+    *("provider", "model", "usd_per_million_tokens", "usd_per_million_tokens_batch", "tokenizer"),
+    *("date", "source", "note"),
+)
 _TOKENIZER_COLUMNS = (
     *("tokenizer", "vocabularies", "tokens_per_character", "low", "high"),
     *("date", "source", "note"),
 )
+_MODEL_KEYS = ("aliases", "config", "max_seq_length", "source", "date")
 _DEVICE_KEYS = ("name", "source", "date", "peak", "achievable", "memory", "bandwidth", "power")
 
 
@@ -108,6 +114,7 @@ def parse_models(text: str, source: str) -> tuple[CatalogModel, ...]:
     models = []
     for name, row in tables(text, source):
         where = (source, name)
+        known_keys(row, _MODEL_KEYS, where)
         config, aliases = row.get("config"), row.get("aliases", [])
         if not isinstance(config, dict):
             raise RowError(source, name, "config is missing: give the figures of its config.json")
@@ -118,6 +125,7 @@ def parse_models(text: str, source: str) -> tuple[CatalogModel, ...]:
                 name=name,
                 aliases=tuple(aliases),
                 config=config,
+                max_seq_length=_text_limit(row, where),
                 source=toml_text(row, "source", where),
                 date=toml_date(row, "date", where),
             )
@@ -157,19 +165,26 @@ def parse_api_prices(
         tokenizers: those that the rows name.
     """
     known = {row.tokenizer: row for row in tokenizers}
+    batch = "usd_per_million_tokens_batch"
     prices = []
-    for where, row in csv_rows(text, source, API_COLUMNS):
+    for where, row in csv_rows(text, source, API_COLUMNS, ("note", batch), since=(batch,)):
         if row["tokenizer"] not in known:
             raise RowError(*where, f"tokenizer is {row['tokenizer']!r}: use one of {', '.join(known)}")
+        listed, date = csv_number(row, "usd_per_million_tokens", where), csv_date(row, where)
+        at_batch = None
+        if row[batch].strip():
+            usd = at_most(csv_number(row, batch, where), batch, listed, "usd_per_million_tokens", where)
+            at_batch = BatchPrice(usd_per_million_tokens=usd, date=date, source=row["source"])
         prices.append(
             ApiPrice(
                 provider=row["provider"],
                 model=row["model"],
-                usd_per_million_tokens=csv_number(row, "usd_per_million_tokens", where),
+                usd_per_million_tokens=listed,
                 tokens_per_character=known[row["tokenizer"]],
-                date=csv_date(row, where),
+                date=date,
                 source=row["source"],
                 note=row["note"],
+                batch=at_batch,
             )
         )
     return tuple(prices)
@@ -202,6 +217,16 @@ def parse_tokenizers(text: str, source: str) -> tuple[TokensPerCharacter, ...]:
 def _text(name: str) -> str:
     # Not importlib.resources, which takes longer to import than all of the files take to read.
     return (Path(__file__).parent / "data" / name).read_text(encoding="utf-8")
+
+
+def _text_limit(row: Mapping[str, Any], where: Where) -> Fact | None:
+    """Read the most tokens of a text; a figure without a source of its own has that of the row."""
+    if "max_seq_length" not in row:
+        return None
+    limit = toml_fact(row["max_seq_length"], "max_seq_length", "tokens", where, toml_origin(row, where))
+    if limit.value != int(limit.value):
+        raise RowError(*where, f"max_seq_length.value is {limit.value}: expected a whole number")
+    return limit
 
 
 def _facts(row: Mapping[str, Any], key: str, where: Where, origin: Origin | None) -> dict[str, Fact]:

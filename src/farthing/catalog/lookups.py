@@ -43,12 +43,18 @@ def find_device(devices: Sequence[CatalogDevice], name: str) -> CatalogDevice:
 
 
 def find_model(models: Iterable[CatalogModel], name: str) -> CatalogModel | None:
-    """Return the model with this name or alias, upper or lower case, or None."""
-    wanted = name.strip().lower()
+    """Return the first model with this name, alias or part of its name after the slash, or None.
+
+    Upper or lower case. A whole name goes before the others' short ones.
+    """
+    wanted, short = name.strip().lower(), None
     for model in models:
-        if wanted in (known.lower() for known in (model.name, *model.aliases)):
+        full = model.name.lower()
+        if wanted == full:
             return model
-    return None
+        if short is None and wanted in (full.rpartition("/")[2], *(alias.lower() for alias in model.aliases)):
+            short = model
+    return short
 
 
 def default_dtype(device: CatalogDevice) -> Dtype:

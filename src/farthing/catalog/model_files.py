@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,6 +117,17 @@ def hub_config(model: str) -> Path:
         return Path(hf_hub_download(model, "config.json"))
 
 
+def hub_file_if_there(model: str, file: str) -> Path | None:
+    """Fetch a file of a model that it may lack, as `hub_config` does; None when it cannot be had."""
+    try:
+        with _hub_errors(model):
+            from huggingface_hub import hf_hub_download
+
+            return Path(hf_hub_download(model, file))
+    except (ModelError, ModelUnavailableError):
+        return None
+
+
 def hub_folder(model: str, revision: str | None = None) -> Path:
     """Fetch a model into the hub's own cache and return its folder, which is named after the commit.
 
@@ -142,6 +152,8 @@ def hub_folder(model: str, revision: str | None = None) -> Path:
 @contextmanager
 def _hub_errors(model: str) -> Iterator[None]:
     """Turn what the hub's client raises into our errors, and keep its retry warnings off the screen."""
+    import logging
+
     try:
         import huggingface_hub.constants
         import huggingface_hub.errors

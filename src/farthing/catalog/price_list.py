@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from farthing.catalog import facts
+from farthing.catalog.arguments import checked
 from farthing.catalog.lookups import FRESH_DAYS, LOCAL, age_days, device_price, find_device, is_old
 from farthing.catalog.rows import ApiPrice, CatalogDevice, RentalKind, RentalQuote
 from farthing.errors import InputError
@@ -39,7 +40,7 @@ class PriceList:
         day: the day.
         kind: on demand, or spot.
         devices: the cheapest first, those without a price last; None when not asked for.
-        apis: the cheapest per character first; None when not asked for.
+        apis: the cheapest per character at list prices first; None when not asked for.
     """
 
     day: datetime.date
@@ -94,6 +95,9 @@ class PriceList:
             "provider": row.provider,
             "model": row.model,
             "usd_per_million_tokens": row.usd_per_million_tokens,
+            "usd_per_million_tokens_batch": None if row.batch is None else row.batch.usd_per_million_tokens,
+            "batch_as_of": None if row.batch is None else row.batch.date.isoformat(),
+            "batch_source": None if row.batch is None else row.batch.source,
             "tokens_per_character": {
                 "mid": rate.mid,
                 "low": rate.low,
@@ -116,6 +120,7 @@ class PriceList:
         }
 
 
+@checked
 def price_list(
     day: datetime.date,
     *,

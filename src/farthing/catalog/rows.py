@@ -119,8 +119,31 @@ class TokensPerCharacter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPrice:
+    """What a provider asks for a million input tokens at its batch endpoint, which may take a day, in USD.
+
+    It has a date and a source of its own: it may have been read elsewhere than the list price beside it.
+    """
+
+    usd_per_million_tokens: float
+    date: datetime.date
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiPrice:
-    """What a provider asks for a million input tokens of an embedding model, in USD, by its own tokenizer."""
+    """What a provider asks for a million input tokens of an embedding model, in USD, by its own tokenizer.
+
+    Attributes:
+        provider: who.
+        model: which.
+        usd_per_million_tokens: list price, of an answer at once.
+        tokens_per_character: of its tokenizer.
+        date: when that was so.
+        source: where it comes from.
+        note: what else is to be said of it.
+        batch: price at its batch endpoint, never above the list price; None when none is known.
+    """
 
     provider: str
     model: str
@@ -129,10 +152,11 @@ class ApiPrice:
     date: datetime.date
     source: str
     note: str
+    batch: BatchPrice | None = None
 
     @property
     def usd_per_million_characters(self) -> tuple[float, float, float]:
-        """USD per million characters of English: mid, low, high. Comparable across tokenizers."""
+        """USD per million characters of English at the list price: mid, low, high. Comparable across tokenizers."""
         rate = self.tokens_per_character
         return (
             self.usd_per_million_tokens * rate.mid,
@@ -143,10 +167,20 @@ class ApiPrice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogModel:
-    """A model that is known offline: the figures of its config.json, with their origin."""
+    """A model that is known offline: the figures of its config.json, with their origin.
+
+    Attributes:
+        name: its name on the hub.
+        aliases: other names; the part after the slash is one without being listed.
+        config: figures of its config.json.
+        max_seq_length: most tokens of a text, where less than its positions is stated; else None.
+        source: where `config` comes from.
+        date: when that said so.
+    """
 
     name: str
     aliases: tuple[str, ...]
     config: Mapping[str, Any]
+    max_seq_length: Fact | None = None
     source: str
     date: datetime.date

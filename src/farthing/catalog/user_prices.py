@@ -8,6 +8,7 @@ date = 2026-11-21
 
 [api.OpenAI.text-embedding-3-small]
 usd_per_million_tokens = 0.015
+usd_per_million_tokens_batch = 0.0075   # optional: else the catalog's, unless that is above your list price
 tokenizer = "cl100k"       # optional, for a model that is not in the catalog
 date = 2026-11-21
 ```
@@ -22,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from farthing.catalog.fields import known_keys, tables, toml_date, toml_number, toml_text
+from farthing.catalog.fields import at_most, known_keys, tables, toml_date, toml_number, toml_text
 from farthing.catalog.rows import RentalQuote
 from farthing.errors import RowError
 
@@ -37,7 +38,8 @@ class UserApiPrice:
     Attributes:
         provider: the provider.
         model: its model.
-        usd_per_million_tokens: the price.
+        usd_per_million_tokens: the price of an answer at once.
+        usd_per_million_tokens_batch: that at the batch endpoint; None when not given.
         tokenizer: name of its tokenizer in the catalog; None when not given.
         date: when that was so.
         source: it is the user's.
@@ -46,6 +48,7 @@ class UserApiPrice:
     provider: str
     model: str
     usd_per_million_tokens: float
+    usd_per_million_tokens_batch: float | None
     tokenizer: str | None
     date: datetime.date
     source: str = YOURS
@@ -110,11 +113,17 @@ def _api(provider: str, model: str, entry: Any, source: str) -> UserApiPrice:
     where = (source, f"api.{provider}.{model}")
     if not isinstance(entry, dict):
         raise RowError(*where, f"is {entry!r}: expected a table [api.PROVIDER.MODEL]")
-    known_keys(entry, ("usd_per_million_tokens", "tokenizer", "date"), where)
+    listed_key, batch_key = "usd_per_million_tokens", "usd_per_million_tokens_batch"
+    known_keys(entry, (listed_key, batch_key, "tokenizer", "date"), where)
+    listed = toml_number(entry, listed_key, where)
+    batch = None
+    if batch_key in entry:
+        batch = at_most(toml_number(entry, batch_key, where), batch_key, listed, listed_key, where)
     return UserApiPrice(
         provider=provider,
         model=model,
-        usd_per_million_tokens=toml_number(entry, "usd_per_million_tokens", where),
+        usd_per_million_tokens=listed,
+        usd_per_million_tokens_batch=batch,
         tokenizer=toml_text(entry, "tokenizer", where) if "tokenizer" in entry else None,
         date=toml_date(entry, "date", where),
     )

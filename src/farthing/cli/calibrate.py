@@ -28,12 +28,12 @@ def calibrate(model: str | None, revision: str | None, dtype: str, output: str |
 
     from rich.markup import escape
 
-    from farthing.catalog.calibrations import (
+    from farthing.catalog.calibration_file import (
         calibration_document,
-        calibrations_folder,
         check_calibration_path,
         write_calibration_file,
     )
+    from farthing.catalog.calibrations import calibrations_folder
     from farthing.cli.output import console, print_json, status
     from farthing.engine.calibration import calibrate_machine, calibrate_model
     from farthing.engine.model import load_model

@@ -15,7 +15,7 @@ from farthing.cli import options
     show_default="h100-sxm; local with --calibration",
 )
 @click.option(
-    "--length", type=int, help="Tokens per text.", show_default="1024, or the model's limit if lower"
+    "--length", type=int, help="Tokens per text.", show_default="1024, or where the model cuts texts if lower"
 )
 @click.option("--batch", type=int, default=1, help="Texts per pass.")
 @click.option(

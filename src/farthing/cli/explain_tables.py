@@ -7,16 +7,18 @@ from rich.table import Table
 from rich.text import Text
 
 from farthing.theory.explanation import Explanation
-from farthing.units import format_count, format_seconds, format_si, format_usd
+from farthing.units import (
+    format_amount,
+    format_count,
+    format_number,
+    format_seconds,
+    format_si,
+    usd_format,
+)
 
 _CONTRAST_BATCHES = (1, 4, 16, 64, 256)
 _NONE = "–"
 _BOUND_STYLES = {"compute": "green", "memory": "magenta", "overhead": "yellow"}
-
-
-def format_intensity(flops_per_byte: float) -> str:
-    """Return an arithmetic intensity without its unit: `1.03`, `295`, `2,370`."""
-    return f"{flops_per_byte:.3g}" if flops_per_byte < 999.5 else format_count(flops_per_byte)
 
 
 def operation_table(e: Explanation) -> Table:
@@ -26,9 +28,9 @@ def operation_table(e: Explanation) -> Table:
         _row(
             table,
             op.name,
-            format_si(op.flops, "").strip() if op.flops else _NONE,
-            format_si(op.bytes, "").strip(),
-            format_intensity(op.arithmetic_intensity) if op.flops else _NONE,
+            format_si(op.flops, "") if op.flops else _NONE,
+            format_si(op.bytes, "") if op.bytes else _NONE,
+            format_number(op.arithmetic_intensity) if op.flops else _NONE,
             format_seconds(op.seconds),
             f"{op.share:.1%}",
             _bound(op.bound),
@@ -37,12 +39,21 @@ def operation_table(e: Explanation) -> Table:
 
 
 def batch_table(e: Explanation) -> Table:
-    """Return latency and throughput against the batch, with the saturation point marked."""
+    """Return latency and throughput against the batch, with the saturation point marked.
+
+    Where the host does not keep up with the device, it says so: the price is that of what gets through.
+    """
     table = _table(
         f"Larger batches, {format_count(e.length)} tokens per text",
         *("batch", "latency", "step, low", "high", "tokens/s", "gain", "per 1M", ""),
     )
     first = next(row.batch for row in e.batches if row.saturates)
+    usd = usd_format(row.usd_per_million_tokens for row in e.batches)
+    if any(row.served_tokens_per_s < row.tokens_per_s for row in e.batches):
+        table.caption = (
+            "tokens/s and gain are the device's. One busy server process gets no more than "
+            f"{format_count(e.host.tokens_per_s)} tokens/s through (the host limits it): per 1M is the price of those."
+        )
     for row in e.batches:
         mark = Text("saturated", style="bold green") if row.batch == first else ""
         _row(
@@ -53,7 +64,7 @@ def batch_table(e: Explanation) -> Table:
             format_seconds(row.seconds.high),
             _rate(row.tokens_per_s),
             f"{row.gain:.2f}×",
-            _usd(row.usd_per_million_tokens),
+            _NONE if row.usd_per_million_tokens is None else usd(row.usd_per_million_tokens),
             _no_room(row.fits) or mark,
             dim=row.batch > first,
         )
@@ -70,6 +81,7 @@ def contrast_table(e: Explanation) -> Table | None:
         *("batch", "embed tok/s", "gain", "slower", "write tok/s", "gain", "slower", "per 1M", "bound"),
     )
     embedding = {row.batch: row for row in e.batches}
+    usd = usd_format(step.usd_per_million_tokens for step in g.decode if step.batch in _CONTRAST_BATCHES)
     for step in g.decode:
         if step.batch not in _CONTRAST_BATCHES:
             continue
@@ -83,15 +95,15 @@ def contrast_table(e: Explanation) -> Table | None:
             _rate(step.tokens_per_s),
             f"{step.gain:.1f}×",
             f"{step.slowdown:.1f}×",
-            _usd(step.usd_per_million_tokens),
+            _NONE if step.usd_per_million_tokens is None else usd(step.usd_per_million_tokens),
             _no_room(step.fits) or _bound(step.bound),
         )
     prompt = g.prefill[0]
     ever = "never" if g.intensity_limit < g.ridge_point else "at last"
     table.caption = (
         f"Writing reads a cache of {format_count(g.context)} tokens per sequence: its intensity ends at "
-        f"{format_intensity(g.intensity_limit)} FLOP/B against a ridge point of {g.ridge_point:.3g}, so it {ever} "
-        f"becomes compute-bound. Reading a prompt of that length takes {format_seconds(prompt.seconds)} "
+        f"{format_number(g.intensity_limit)} FLOP/B against a ridge point of {format_number(g.ridge_point)}, so "
+        f"it {ever} becomes compute-bound. Reading a prompt of that length takes {format_seconds(prompt.seconds)} "
         f"({format_count(prompt.tokens_per_s)} tokens/s, {prompt.bound}-bound), as embedding does. "
         f"Here: {g.note}."
     )
@@ -130,8 +142,4 @@ def _no_room(fits: bool | None) -> Text | None:
 
 
 def _rate(tokens_per_s: float) -> str:
-    return format_count(tokens_per_s) if tokens_per_s < 1e7 else format_si(tokens_per_s, "").strip()
-
-
-def _usd(usd: float | None) -> str:
-    return _NONE if usd is None else format_usd(usd)
+    return format_count(tokens_per_s) if tokens_per_s < 1e7 else format_amount(tokens_per_s)

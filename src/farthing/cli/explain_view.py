@@ -8,9 +8,16 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from farthing.cli.explain_tables import batch_table, contrast_table, format_intensity, operation_table
+from farthing.cli.explain_tables import batch_table, contrast_table, operation_table
 from farthing.theory.explanation import Explanation, HourlyPrice
-from farthing.units import format_count, format_seconds, format_si, format_usd
+from farthing.units import (
+    format_amount,
+    format_count,
+    format_number,
+    format_seconds,
+    format_si,
+    usd_format,
+)
 
 _UNKNOWN = "[dim]unknown[/]"
 
@@ -41,7 +48,7 @@ def render_explanation(explanation: Explanation, console: Console) -> None:
 
 def _work(e: Explanation) -> list[tuple[str, str]]:
     return [
-        ("Linear weights", format_si(e.linear_parameters, "").strip()),
+        ("Linear weights", format_amount(e.linear_parameters)),
         (
             "FLOPs",
             f"{format_si(e.flops.total, 'FLOP')} = {format_si(e.flops.linear, 'FLOP')} linear + "
@@ -66,8 +73,8 @@ def _limits(e: Explanation) -> list[tuple[str, str]]:
         ("Memory", f"{need} of {_UNKNOWN if have is None else format_si(have, 'B')}{verdict}"),
         (
             "Intensity",
-            f"{format_intensity(e.arithmetic_intensity)} FLOP/B {sign} ridge point {e.ridge_point:.3g}: "
-            f"[bold]{e.bound}-bound[/]",
+            f"{format_number(e.arithmetic_intensity)} FLOP/B {sign} ridge point "
+            f"{format_number(e.ridge_point)}: [bold]{e.bound}-bound[/]",
         ),
     ]
 
@@ -91,9 +98,9 @@ def _time(e: Explanation) -> list[tuple[str, str]]:
         ),
         (
             "Host",
-            f"a lone request waits {format_seconds(host.lone_s)} for it and {format_seconds(host.lone_latency_s)} "
-            f"in all; a busy server is limited by the {host.limited_by} to {format_count(host.tokens_per_s)} "
-            f"tokens/s [dim]{escape(host.source)}[/]",
+            f"a lone request waits {format_seconds(host.lone_s)} for it, {format_seconds(host.lone_device_s)} for the "
+            f"device: {format_seconds(host.lone_latency_s)} in all; a busy server is limited by the "
+            f"{host.limited_by} to {format_count(host.tokens_per_s)} tokens/s [dim]{escape(host.source)}[/]",
         ),
     ]
 
@@ -106,19 +113,20 @@ def _price(e: Explanation) -> list[tuple[str, str]]:
     price, per = e.usd_per_hour, e.usd_per_million_tokens
     if per.at_100_percent is None or per.at_10_percent is None:
         return [("Price per hour", _UNKNOWN), ("Price per 1M tokens", _UNKNOWN), *_energy(e)]
+    through = e.host.usd_per_million_tokens if e.host.limited_by == "host" else None
+    usd = usd_format((per.at_100_percent, per.at_10_percent, per.at_utilization, through))
     extra = ""
     if per.at_utilization is not None and e.utilization is not None:
-        extra = f" · {format_usd(per.at_utilization)} at {100 * e.utilization:.3g} %"
+        extra = f" · {usd(per.at_utilization)} at {100 * e.utilization:.3g} %"
     served = ""
-    if e.host.limited_by == "host" and e.host.usd_per_million_tokens is not None:
-        through = format_usd(e.host.usd_per_million_tokens)
-        served = f"; [yellow]{through} as one busy server process gets them through[/]"
+    if through is not None:
+        served = f"; [yellow]{usd(through)} as one busy server process gets them through[/]"
     return [
         ("Price per hour", _hourly(price)),
         (
             "Price per 1M tokens",
-            f"[bold green]{format_usd(per.at_100_percent)}[/] at 100 % utilization · "
-            f"{format_usd(per.at_10_percent)} at 10 %{extra}, the device alone{served}",
+            f"[bold green]{usd(per.at_100_percent)}[/] at 100 % utilization · "
+            f"{usd(per.at_10_percent)} at 10 %{extra}, the device alone{served}",
         ),
         *_energy(e),
     ]
@@ -128,11 +136,17 @@ def _energy(e: Explanation) -> list[tuple[str, str]]:
     if e.energy is None:
         return [("Energy", "[dim]unknown: no rated power is known[/]")]
     energy = e.energy
+    fed = (
+        ", fed by one server process"
+        if e.host.limited_by == "host" and e.host.tokens_per_s < e.tokens_per_s
+        else ""
+    )
     return [
         (
             "Energy per 1M tokens",
-            f"at most {energy.wh_per_million_tokens:.3g} Wh, {energy.g_co2_per_million_tokens:.3g} g CO₂ "
-            f"[dim]for the board, busy at its rated {energy.power_w:.0f} W, data centre × {energy.pue:.3g}, "
+            f"at most {format_si(energy.wh_per_million_tokens, 'Wh')}, "
+            f"{format_si(energy.g_co2_per_million_tokens, 'g')} CO₂ "
+            f"[dim]for the board at its rated {energy.power_w:.0f} W{fed}, data centre × {energy.pue:.3g}, "
             f"{energy.grid_g_per_kwh:.0f} g/kWh; the server around the board not counted[/]",
         )
     ]
@@ -141,11 +155,12 @@ def _energy(e: Explanation) -> list[tuple[str, str]]:
 def _hourly(price: HourlyPrice) -> str:
     if price.value is None or price.min is None or price.max is None:
         return _UNKNOWN
-    interval = f", {format_usd(price.min)} – {format_usd(price.max)}" if price.min < price.max else ""
+    usd = usd_format((price.value, price.min, price.max))
+    interval = f", {usd(price.min)} – {usd(price.max)}" if price.min < price.max else ""
     stale = ", [yellow]old[/]" if price.stale else ""
     quotes = f"median of {price.quotes} quotes" if price.quotes > 1 else "one quote"
     origin = escape("; ".join(price.sources))
-    return f"{format_usd(price.value)} ({quotes}{interval}) as of {price.as_of}{stale} [dim]{origin}[/]"
+    return f"{usd(price.value)} ({quotes}{interval}) as of {price.as_of}{stale} [dim]{origin}[/]"
 
 
 def _sources(e: Explanation) -> list[tuple[str, str]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import click
 
 from farthing.errors import InputError
-from farthing.theory.devices import Dtype
+
+if TYPE_CHECKING:
+    from farthing.theory.devices import Dtype
 
 model = click.option("--model", "-m", help="Model folder or hub id.", show_default="all-MiniLM-L6-v2")
 revision = click.option("--revision", help="Commit, branch or tag on the hub.", show_default="newest")
@@ -30,6 +32,8 @@ def dtype_of(name: str) -> Dtype:
     Raises:
         InputError: there is no such dtype.
     """
+    from farthing.theory.devices import Dtype
+
     if name not in get_args(Dtype):
         raise InputError(f"dtype {name!r}: use one of {', '.join(get_args(Dtype))}")
     return cast(Dtype, name)

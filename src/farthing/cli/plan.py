@@ -10,7 +10,8 @@ import click
 from farthing.cli import options
 
 if TYPE_CHECKING:
-    from farthing.theory.planning.plan import CorpusPlan, Plan
+    from farthing.theory.planning.corpus_plan import CorpusPlan
+    from farthing.theory.planning.plan import Plan
 
 _SUFFIXES = {"k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12}
 
@@ -47,7 +48,12 @@ def _amount(given: str) -> float:
     metavar="AMOUNT",
     help="Tokens of a corpus to embed once; with --deadline.",
 )
-@click.option("--deadline", type=float, metavar="HOURS", help="Hours until that corpus must be done.")
+@click.option(
+    "--deadline",
+    type=float,
+    metavar="HOURS",
+    help="Hours until that corpus must be done; from 24 on, APIs are at their batch prices.",
+)
 @click.option(
     "--lengths",
     metavar="N|PROFILE|FILE",
@@ -65,15 +71,28 @@ def _amount(given: str) -> float:
     show_default="2, or the trace's busiest minute",
 )
 @click.option("--spot", is_flag=True, help="Spot prices too, with what interruptions cost.")
-@click.option("--batch-share", type=float, default=0.0, help="Share of the texts, 0 to 1, that can wait.")
-@click.option("--devices", metavar="A,B", help="Only these devices.", show_default="all with a price")
+@click.option(
+    "--batch-share",
+    type=float,
+    default=0.0,
+    help="Share of the texts, 0 to 1, that can wait: they fill idle time, or go to an API at its batch price.",
+)
+@click.option(
+    "--devices",
+    metavar="A,B",
+    help="Only these devices.",
+    show_default="all with a price; local with --calibration",
+)
 @click.option("--max-usd-per-hour", type=float, help="Budget for all replicas together.")
 @click.option("--usd-per-hour", type=float, help="Price of the one device in --devices.")
-@click.option("--dtype", help="fp32, bf16, fp16, fp8 or int8.", show_default="bf16, fp16 where it lacks")
+@click.option(
+    "--dtype", help="fp32, bf16, fp16, fp8 or int8.", show_default="bf16, fp16 where it lacks; local: fp32"
+)
 @click.option(
     "--calibration",
     metavar="FILE",
     help="What `farthing calibrate --output FILE` wrote on the one device in --devices.",
+    show_default="local: what is kept",
 )
 @click.option("--host-threads", type=int, help="Threads of the server beside the device.", show_default="1")
 @click.option("--plot", metavar="FILE", help="Draw cost against utilization, the APIs as lines (.svg, .png).")
@@ -94,12 +113,15 @@ def plan(model: str, as_json: bool, plot: str | None, **given: Any) -> None:
         print_json(result.as_dict())
     else:
         from farthing.cli.output import console
-        from farthing.cli.plan_view import render_corpus_plan, render_plan
         from farthing.theory.planning.plan import Plan
 
         if isinstance(result, Plan):
+            from farthing.cli.plan_view import render_plan
+
             render_plan(result, console())
         else:
+            from farthing.cli.plan_corpus_view import render_corpus_plan
+
             render_corpus_plan(result, console())
 
 

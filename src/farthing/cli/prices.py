@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 def prices(device: str | None, kind: RentalKind, only: str | None, refresh: bool, as_json: bool) -> None:
     """List what devices and embedding APIs cost, each price with its age and source.
 
-    A device costs the median of its quotes that are not older than 90 days, with the lowest and highest, else
-    its newest quote, flagged as old. --refresh reads rental prices through gpuhunt and API prices through
-    genai-prices into your data directory; where one cannot be reached, the prices that are here stay, with a
-    warning. Your own prices and devices, in prices.toml and devices.toml of your configuration directory,
+    A device costs the median of its quotes that are not older than 90 days, with the lowest and highest, else its
+    newest quote, flagged as old. --refresh reads rental prices through gpuhunt and API prices through genai-prices
+    into your data directory; where one cannot be reached, the prices that are here stay, with a warning. Batch
+    endpoints of APIs promise their results within a day only; `farthing plan` counts with their prices where that
+    is soon enough. A price that is refreshed, or yours, without a batch price keeps the one that was known, unless
+    that is above it. Your own prices and devices, in prices.toml and devices.toml of your configuration directory,
     override all of them:
 
     \b
@@ -44,6 +46,7 @@ def prices(device: str | None, kind: RentalKind, only: str | None, refresh: bool
     \b
         [api.OpenAI.text-embedding-3-small]
         usd_per_million_tokens = 0.015
+        usd_per_million_tokens_batch = 0.0075
         date = 2026-11-21
     """  # noqa: D301 - click looks for the character itself
     from farthing.catalog.price_list import one_device, price_list

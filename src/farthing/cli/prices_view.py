@@ -14,6 +14,7 @@ from rich.text import Text
 from farthing.catalog.facts import user_folders
 from farthing.catalog.lookups import FRESH_DAYS, age_days, is_old
 from farthing.catalog.price_list import DevicePrices, PriceList
+from farthing.catalog.rows import BatchPrice
 
 if TYPE_CHECKING:
     from farthing.catalog.live_prices import RefreshedFile
@@ -56,7 +57,7 @@ def render_prices(listed: PriceList, console: Console, quotes: bool = False) -> 
         else:
             _unpriced(listed, listed.devices, console)
     if listed.apis is not None:
-        console.print(_apis(listed, sources))
+        console.print(_fitted(_apis(listed, sources), console))
     console.print(Text("sources", style="bold"))
     console.print(sources.foot())
     console.print(
@@ -134,23 +135,35 @@ def _apis(listed: PriceList, sources: _Sources) -> Table:
     table.add_column("provider", overflow="fold")
     table.add_column("model", overflow="fold")
     table.add_column("1M\ntokens", justify="right", no_wrap=True)
+    table.add_column("in a\nbatch", justify="right", no_wrap=True)
     table.add_column("tokens\nper char", justify="right", no_wrap=True)
     table.add_column("1M\nchars", justify="right", no_wrap=True)
-    table.add_column("age", justify="right", no_wrap=True)
+    table.add_column("age,\ndays", justify="right", no_wrap=True)
     table.add_column("src", style="dim", no_wrap=True)
     for row in listed.apis or ():
         rate = row.tokens_per_character
         mid, _, _ = row.usd_per_million_characters
+        batch = row.batch
+        said = [row.source] if batch is None or batch.source == row.source else [row.source, batch.source]
         table.add_row(
             Text(row.provider),
             Text(row.model),
             Text(f"{row.usd_per_million_tokens:g}", style="bold"),
+            _batch(batch, listed.day),
             f"{rate.low:.2f}–{rate.high:.2f}",
             f"{mid:.2g}",
-            _age(row.date, listed.day),
-            sources.mark([row.source]),
+            _age(row.date, listed.day, unit=""),
+            sources.mark(said),
         )
     return table
+
+
+def _batch(batch: BatchPrice | None, day: datetime.date) -> Text:
+    """Return a batch price; one that is too old to count as today's is marked, for its age may be another."""
+    if batch is None:
+        return Text("–", style="dim")
+    usd = f"{batch.usd_per_million_tokens:g}"
+    return Text(f"{usd} old", style="yellow") if is_old(batch.date, day) else Text(usd)
 
 
 def _table(title: str) -> Table:
@@ -164,7 +177,14 @@ def _table(title: str) -> Table:
     )
 
 
-def _age(date: datetime.date, day: datetime.date) -> Text:
+def _fitted(table: Table, console: Console) -> Table:
+    """Return a table with less space between its columns where the screen is narrow."""
+    if console.measure(table, options=console.options.update(max_width=1000)).maximum > console.width:
+        table.padding, table.show_edge = (0, 0), False
+    return table
+
+
+def _age(date: datetime.date, day: datetime.date, unit: str = " d") -> Text:
     """Return an age in days; that of a price too old to count as today's stands out."""
-    days = f"{age_days(date, day)} d"
+    days = f"{age_days(date, day)}{unit}"
     return Text(f"{days} old", style="yellow") if is_old(date, day) else Text(days)

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from farthing.metering.receipt import Receipt
-from farthing.units import format_count, format_seconds, format_si, format_usd
+from farthing.units import format_count, format_seconds, format_si, usd_format
 
 
 def render_receipt(receipt: Receipt, console: Console, output: str | None = None) -> None:
@@ -67,10 +67,11 @@ def _facts(receipt: Receipt, output: str | None) -> Table:
         f"{format_si(receipt.peak_flops_per_s, 'FLOP/s')} ({receipt.peak_source})",
     )
     if usd.total is not None and usd.marginal_per_million_tokens is not None and usd.per_hour is not None:
+        write = usd_format((usd.total, usd.per_hour, usd.marginal_per_million_tokens))
         table.add_row(
             "cost here",
-            f"[green]{format_usd(usd.total)}[/green] at {format_usd(usd.per_hour)}/h; marginal "
-            f"{format_usd(usd.marginal_per_million_tokens)} per 1M tokens",
+            f"[green]{write(usd.total)}[/green] at {write(usd.per_hour)}/h; marginal "
+            f"{write(usd.marginal_per_million_tokens)} per 1M tokens",
         )
     else:
         table.add_row(
@@ -89,9 +90,11 @@ def _elsewhere(receipt: Receipt) -> Group:
     table.add_column("total", justify="right", no_wrap=True)
     table.add_column("as of", no_wrap=True)
     notes = Text(style="dim")
+    rate = usd_format(row.usd_per_million_tokens for row in receipt.elsewhere)
+    sums = usd_format(row.usd_total for row in receipt.elsewhere)
     for row in receipt.elsewhere:
         where = row.device or f"{row.provider} {row.model}"
-        per_million, total = format_usd(row.usd_per_million_tokens), format_usd(row.usd_total)
+        per_million, total = rate(row.usd_per_million_tokens), sums(row.usd_total)
         table.add_row(where, per_million, total, row.as_of)
         notes.append(f"{where}: {row.note}; {row.source}\n")
     notes.rstrip()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from farthing.catalog.model_files import read_json, read_json_object
+from farthing.catalog.text_limit import TRANSFORMER_FILE, folder_limit
 from farthing.engine.locate import LocatedModel
 from farthing.errors import ModelError, UnsupportedModelError
 from farthing.theory.families.configs import shape_from_config
@@ -29,9 +30,6 @@ _POOLINGS: Mapping[str, Pooling] = {
     "mean": "mean",
 }
 """Names of the poolings that the engine runs, in both of sentence-transformers' spellings."""
-
-_UNSET_LENGTH = 1_000_000
-"""Tokenizers without a limit write a huge number; anything above this means none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +93,8 @@ def read_checkpoint(located: LocatedModel) -> Checkpoint:
         if not (folder / file).is_file():
             raise ModelError(f"{folder}: {file} is missing; Farthing loads safetensors and fast tokenizers")
     pooling, normalize = _read_modules(folder)
-    transformer = _read_optional(folder / "sentence_bert_config.json")
+    transformer = _read_optional(folder / TRANSFORMER_FILE)
+    limit = folder_limit(folder)
     prompts, default_prompt = _read_prompts(folder)
     return Checkpoint(
         name=name,
@@ -104,7 +103,7 @@ def read_checkpoint(located: LocatedModel) -> Checkpoint:
         shape=shape,
         pooling=pooling,
         normalize=normalize,
-        max_length=_max_length(folder, transformer, shape),
+        max_length=shape.max_positions if limit is None else min(limit.tokens, shape.max_positions),
         lowercase=bool(transformer.get("do_lower_case", False)),
         prompts=prompts,
         default_prompt=default_prompt,
@@ -151,19 +150,6 @@ def _read_pooling(path: Path) -> Pooling:
     if config.get("include_prompt") is False:
         raise UnsupportedModelError(f"{path}: include_prompt = false is not supported")
     return _POOLINGS[names[0]]
-
-
-def _max_length(folder: Path, transformer: Mapping[str, Any], shape: ModelShape) -> int:
-    """Return the model's own limit. What tokenizer.json has baked in (128 in MiniLM's) is not it."""
-    stated = transformer.get("max_seq_length")
-    if stated is None:
-        stated = _read_optional(folder / "tokenizer_config.json").get("model_max_length")
-    number = isinstance(stated, int | float) and not isinstance(stated, bool)
-    if stated is None or (number and stated > _UNSET_LENGTH):
-        return shape.max_positions
-    if not number or not isinstance(stated, int) or stated <= 0:
-        raise ModelError(f"{folder}: max_seq_length is {stated!r}; it must be a positive number of tokens")
-    return min(stated, shape.max_positions)
 
 
 def _read_prompts(folder: Path) -> tuple[dict[str, str], str | None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from farthing.catalog.load import load_models
+from farthing.catalog import facts
 from farthing.catalog.lookups import find_model
 from farthing.engine.locate import DEFAULT_MODEL, default_model_folder
 from farthing.errors import ModelError
@@ -47,7 +47,7 @@ def _tokenizer_file(model: str) -> Path | None:
         return None
     if exists:
         return _if_file(folder / "tokenizer.json")
-    known = find_model(load_models(), model)
+    known = find_model(facts.models(), model)
     name = model if known is None else known.name
     fetched = _if_file(default_model_folder() / "tokenizer.json") if name == DEFAULT_MODEL else None
     return fetched or _cached_by_hub(name)

@@ -94,9 +94,15 @@ def draw_cost(plan: Plan, path: str | Path) -> Path:
         picture,
         f"Bands: spread of quotes and of expected step times ({rows[0][0].basis}). Device prices as of {dates[0]}"
         + (f" to {dates[-1]}" if len(dates) > 1 else "")
-        + "; API list prices per token of this model.",
+        + f"; API {_kind(plan)} per token of this model.",
     )
     return style.save(picture, where)
+
+
+def _kind(plan: Plan) -> str:
+    if any(api.usd_per_million_tokens_billed != api.usd_per_million_tokens for api in plan.apis):
+        return f"prices (batch price for the {plan.demand.batch_share:.0%} that can wait, where known)"
+    return "list prices"
 
 
 def _drawn(rows: Sequence[PlanRow]) -> list[tuple[PlanRow, float, float, float, float]]:

@@ -208,10 +208,11 @@ def _draw_operations(axes: Axes, e: Explanation) -> None:
                 "relpos": (0, 0.5),
             },
         )
-    rest = sum(op.share for op in e.ops if not op.flops)
-    names = " and ".join(op.name.split(",")[0] for op in e.ops if not op.flops)
+    moving = [op for op in e.ops if op.bytes and not op.flops]
+    names = " and ".join(op.name.split(",")[0] for op in moving)
+    waits = "".join(f"\nand {op.name}, {op.share:.0%}" for op in e.ops if not op.bytes)
     axes.annotate(
-        f"not drawn: {names}, {rest:.0%} of the time,\nwhich only move bytes",
+        f"not drawn: {names}, {sum(op.share for op in moving):.0%} of the time,\nwhich only move bytes{waits}",
         (0.02, 0.02),
         xycoords="axes fraction",
         fontsize=style.SMALL_POINTS,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from dataclasses import dataclass
+from functools import lru_cache
 
 from farthing.theory.flops import Operation
 from farthing.theory.roofline import Rates
@@ -97,6 +98,7 @@ class Efficiency:
     launch_s: float = 0.0
 
 
+@lru_cache(maxsize=64)
 def best_efficiency(rates: Rates) -> Efficiency:
     """Return the best case: the best rate known of the device, its full bandwidth, nothing in between."""
     return Efficiency(
@@ -106,6 +108,7 @@ def best_efficiency(rates: Rates) -> Efficiency:
     )
 
 
+@lru_cache(maxsize=64)
 def expected_efficiency(rates: Rates) -> Efficiency:
     """Return what is expected of the device, from published shares of its datasheet.
 

@@ -32,7 +32,8 @@ from farthing.theory.roofline import (
     weight_bytes,
 )
 from farthing.theory.shapes import ModelShape
-from farthing.theory.steps import StepModel
+from farthing.theory.steps import Bound, StepModel
+from farthing.units import format_number
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """Batches that latency and throughput are shown for: the article's own."""
@@ -77,7 +78,8 @@ def build_explanation(
     intensity = arithmetic_intensity(flops.total, moved)
     ridge = ridge_point(rates.peak_flops_per_s, rates.bandwidth_bytes_per_s)
     usd_per_hour = None if price is None else price.value
-    host = _host(host_path(steps.model_calibration), steps, length, usd_per_hour)
+    path = host_path(steps.model_calibration)
+    host = _host(path, steps, length, usd_per_hour)
 
     def per_million(share: float | None) -> float | None:
         if usd_per_hour is None or share is None:
@@ -123,10 +125,10 @@ def build_explanation(
         tokens_per_s=tokens_per_s,
         saturation_tokens=saturated_at,
         saturated_tokens_per_s=steps.tokens_per_s(length),
-        batches=_batches(steps, length, host.lone_s, usd_per_hour, saturated_at // length),
+        batches=_batches(steps, length, path, usd_per_hour, saturated_at // length),
         host=host,
         generation=generation(steps, length, BATCHES, usd_per_hour),
-        energy=energy_per_million_tokens(power_w, tokens_per_s),
+        energy=energy_per_million_tokens(power_w, min(tokens_per_s, path.tokens_per_s(length))),
         rates=rates,
         usd_per_hour=_hourly(price),
         utilization=utilization,
@@ -140,28 +142,38 @@ def build_explanation(
 
 
 def _operations(steps: StepModel, batch: int, length: int) -> tuple[OperationShare, ...]:
-    """Return the operations; where the model was measured, their seconds add up to the measured step."""
+    """Return the operations; their seconds add up to the step's.
+
+    Where the model was measured, its step is split as expected. Else what a step takes beyond its kernels is the
+    wait for their launches, in a row of its own.
+    """
     kernels = steps.kernel_times(batch, length)
-    busy = sum(kernel.seconds for kernel in kernels)
-    scale = steps.seconds(batch, length).mid / busy if steps.model_calibration else 1.0
-    return tuple(
-        OperationShare(
-            name=kernel.operation.name,
-            flops=kernel.operation.flops,
-            bytes=kernel.operation.total_bytes,
-            arithmetic_intensity=arithmetic_intensity(kernel.operation.flops, kernel.operation.total_bytes),
-            seconds=kernel.seconds * scale,
-            share=kernel.seconds / busy,
-            bound=kernel.bound,
+    busy, step_s = sum(kernel.seconds for kernel in kernels), steps.seconds(batch, length).mid
+    scale = step_s / busy if steps.model_calibration else 1.0
+
+    def row(name: str, flops: int, moved: int, seconds: float, bound: Bound) -> OperationShare:
+        return OperationShare(
+            name=name,
+            flops=flops,
+            bytes=moved,
+            arithmetic_intensity=arithmetic_intensity(flops, moved) if moved else 0.0,
+            seconds=seconds,
+            share=seconds / step_s,
+            bound=bound,
         )
-        for kernel in kernels
-    )
+
+    ops = ((kernel.operation, kernel) for kernel in kernels)
+    rows = [row(op.name, op.flops, op.total_bytes, k.seconds * scale, k.bound) for op, k in ops]
+    if steps.launch_bound(batch, length):
+        rows.append(row("waiting for launches", 0, 0, step_s - busy, "overhead"))
+    return tuple(rows)
 
 
 def _batches(
-    steps: StepModel, length: int, host_s: float, usd_per_hour: float | None, saturated: int
+    steps: StepModel, length: int, host: HostPath, usd_per_hour: float | None, saturated: int
 ) -> tuple[BatchRow, ...]:
     """Return a row for each of `BATCHES`, and one for the batch that saturates the device."""
+    host_s, host_rate = host.lone_s(length), host.tokens_per_s(length)
     alone = steps.seconds(1, length).mid
     value_bytes, memory = DTYPE_BYTES[steps.rates.dtype], steps.rates.memory_bytes
     rows = []
@@ -178,6 +190,7 @@ def _batches(
                 seconds=seconds,
                 latency_s=seconds.mid + host_s,
                 tokens_per_s=rate,
+                served_tokens_per_s=min(rate, host_rate),
                 gain=batch * alone / seconds.mid,
                 slowdown=seconds.mid / alone,
                 arithmetic_intensity=arithmetic_intensity(flops, bytes_moved(ops)),
@@ -185,7 +198,7 @@ def _batches(
                 fits=None if memory is None else needed <= memory,
                 usd_per_million_tokens=None
                 if usd_per_hour is None
-                else usd_per_million_tokens(usd_per_hour, rate),
+                else usd_per_million_tokens(usd_per_hour, min(rate, host_rate)),
             )
         )
     return tuple(rows)
@@ -194,12 +207,13 @@ def _batches(
 def _host(path: HostPath, steps: StepModel, length: int, usd_per_hour: float | None) -> HostShare:
     """Return the host beside the device. Source: design/theory.md, "Time of one step"."""
     busy, device = path.busy_s(length), length / steps.tokens_per_s(length).mid
-    tokens_per_s = length / max(busy, device)
+    tokens_per_s, alone = length / max(busy, device), steps.seconds(1, length).mid
     return HostShare(
         busy_s=busy,
         device_s=device,
         lone_s=path.lone_s(length),
-        lone_latency_s=path.lone_s(length) + steps.seconds(1, length).mid,
+        lone_device_s=alone,
+        lone_latency_s=path.lone_s(length) + alone,
         tokens_per_s=tokens_per_s,
         limited_by="host" if busy > device else "device",
         usd_per_million_tokens=None
@@ -269,7 +283,7 @@ def _notes(
         notes.append("launch-bound: the device waits for the host to launch kernels; larger batches are free")
     if host.limited_by == "host":
         notes.append(
-            f"one server process is slower than the device, {host.busy_s / host.device_s:.0f} times: "
+            f"one server process is slower than the device, {format_number(host.busy_s / host.device_s)} times: "
             "it takes several, or fewer and larger requests, to keep the device busy"
         )
     if price is None:

@@ -68,10 +68,10 @@ class MillionTokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationShare:
-    """One kind of operation of the pass, summed over the layers.
+    """One kind of operation of the pass, summed over the layers; last, if any, the wait for kernels to be launched.
 
-    `seconds` and `share` (of all kernels' seconds) are as expected of the device; `bound` says what they go to:
-    FLOPs, bytes, or the fixed time of small kernels (overhead).
+    `seconds` and `share` (of the step) are as expected of the device, and add up to the step; `bound` says what they
+    go to: FLOPs, bytes, or the fixed time of small kernels (overhead).
     """
 
     name: str
@@ -91,6 +91,7 @@ class HostShare:
         busy_s: seconds that one text occupies the server's host.
         device_s: seconds that it occupies the device, at saturation.
         lone_s: host seconds of a lone request; they add to the device's.
+        lone_device_s: device seconds of it: a step of one text.
         lone_latency_s: both together: what a lone request of one text waits.
         tokens_per_s: what gets through a busy server, 1 / max(host, device) texts: the two overlap.
         limited_by: which of the two limits it.
@@ -101,6 +102,7 @@ class HostShare:
     busy_s: float
     device_s: float
     lone_s: float
+    lone_device_s: float
     lone_latency_s: float
     tokens_per_s: float
     limited_by: Literal["host", "device"]
@@ -117,13 +119,14 @@ class BatchRow:
         saturates: whether it reaches the saturation point: a larger one brings less than 5 % more.
         seconds: device seconds of the step.
         latency_s: what each of its users waits: the step and the host time of one text.
-        tokens_per_s: tokens per second with every stream kept busy, as expected.
-        gain: their ratio to one text alone.
+        tokens_per_s: tokens per second of the device with every stream kept busy, as expected.
+        served_tokens_per_s: those that get through a busy server process: no more than its host does.
+        gain: ratio of the device's tokens per second to those of one text alone.
         slowdown: ratio of the step's seconds to those of one text alone.
         arithmetic_intensity: FLOPs per byte moved.
         flops_per_s: FLOPs that the whole device does per second meanwhile.
         fits: whether it fits the memory; None when that is unknown.
-        usd_per_million_tokens: price of the tokens; None without a price.
+        usd_per_million_tokens: price of the tokens that get through; None without a price.
     """
 
     batch: int
@@ -131,6 +134,7 @@ class BatchRow:
     seconds: Interval
     latency_s: float
     tokens_per_s: float
+    served_tokens_per_s: float
     gain: float
     slowdown: float
     arithmetic_intensity: float
@@ -162,7 +166,7 @@ class Explanation:
         seconds: how long a pass takes.
         basis: whether that comes from a measurement of the device or from its datasheet.
         basis_source: the basis in words.
-        ops: the pass, operation by operation.
+        ops: the pass, operation by operation; their seconds add up to the step's.
         streams: passes that run side by side on the device.
         tokens_per_s: tokens per second with every stream kept busy.
         saturation_tokens: tokens of a step beyond which a larger batch brings less than 5 % more.
@@ -170,11 +174,12 @@ class Explanation:
         batches: latency and throughput against the batch.
         host: the host beside the device.
         generation: the same weights as a text generator; None for a model without layers.
-        energy: at most this much per million tokens; None when the board's power is unknown.
+        energy: at most this much per million tokens that get through a busy server process; None when the board's
+            power is unknown.
         rates: what the device is taken to reach, with sources.
         usd_per_hour: price of the device.
         utilization: share of the time that the device is busy, as asked for; None if not asked.
-        usd_per_million_tokens: price of the tokens.
+        usd_per_million_tokens: price of the device's tokens, as if the host kept up (`host` has what gets through).
         notes: what a reader should know before believing the numbers.
     """
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from farthing.errors import InputError
 from farthing.theory.shapes import ModelShape
@@ -106,6 +107,7 @@ def article_flops(shape: ModelShape, length: int) -> float:
     return shape.layers * (10 * s * h + 25.5 * s * h**2 + 4 * s**2 * h + 5 * s**2 * shape.heads)
 
 
+@lru_cache(maxsize=4096)
 def operations(shape: ModelShape, batch: int, length: int, bytes_per_value: int) -> tuple[Operation, ...]:
     """Return what one forward pass does, operation by operation, each summed over the layers.
 

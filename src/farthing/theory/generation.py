@@ -100,7 +100,7 @@ def generation(
     def prefill_s(batch: int) -> float:
         head = (lm_head(shape, batch, value_bytes),)
         # Each of several streams gets an equal share of the device, and so takes that much longer.
-        return steps.seconds(batch, context).mid + steps.streams * _seconds(steps, head, context)
+        return steps.expected_s(batch, context) + steps.streams * _seconds(steps, head, context)
 
     def decode_s(batch: int) -> float:
         return _seconds(steps, decode_operations(shape, batch, context, value_bytes), context)

@@ -8,6 +8,7 @@ Source: design/theory.md, "Time of one step".
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from farthing.theory.devices import ModelCalibration
@@ -34,6 +35,11 @@ class HostPath:
     def busy_s(self, tokens: int) -> float:
         """Return the seconds that one text of `tokens` occupies the host, spread over its threads."""
         return (self.request_s + tokens * self.tokenization_s_per_token) / self.threads
+
+    def tokens_per_s(self, tokens: int) -> float:
+        """Return the tokens per second that the host gets through at most, in texts of `tokens`; inf if free."""
+        busy = self.busy_s(tokens)
+        return tokens / busy if busy else math.inf
 
     def lone_s(self, tokens: int) -> float:
         """Return the host seconds of a lone request of `tokens`; one thread does all of it."""

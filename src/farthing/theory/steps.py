@@ -18,7 +18,6 @@ from farthing.theory.efficiency import (
     CPU_SHARES,
     DATASHEET_ERROR,
     EAGER_LAUNCH_S,
-    Efficiency,
     best_efficiency,
     expected_efficiency,
     is_attention,
@@ -130,14 +129,18 @@ class StepModel:
             step = self.model_calibration.step_times.step_s(batch, length)
             return Interval(step * (1 - CALIBRATED_ERROR), step, step * (1 + CALIBRATED_ERROR))
         ops = operations(self.shape, batch, length, DTYPE_BYTES[self.rates.dtype])
-        best = best_efficiency(self.rates)
-        compute = sum(op.flops for op in ops) / best.gemm_flops_per_s
-        low = max(compute, sum(op.total_bytes for op in ops) / best.bandwidth_bytes_per_s)
-        busy, launched = self._busy_s(ops, length, expected_efficiency(self.rates))
-        mid = max(busy, launched, low)
+        low = self._least_s(ops)
+        mid = max(low, *self._busy_s(ops, length))
         if self.rates.calibrated:
             return Interval(low, mid, mid * CPU_SHARES[0] / CPU_SHARES[1])
         return Interval(low, mid, max(mid * (1 + DATASHEET_ERROR), self._kernels(ops) * EAGER_LAUNCH_S))
+
+    def expected_s(self, batch: int, length: int) -> float:
+        """Return `seconds(batch, length).mid`, without what only its two ends take."""
+        if self.model_calibration is not None:
+            return self.model_calibration.step_times.step_s(batch, length)
+        ops = operations(self.shape, batch, length, DTYPE_BYTES[self.rates.dtype])
+        return max(self._least_s(ops), *self._busy_s(ops, length))
 
     def kernel_times(self, batch: int, length: int) -> tuple[KernelTime, ...]:
         """Return what each kind of operation takes, as expected of the device, whatever was calibrated."""
@@ -160,7 +163,7 @@ class StepModel:
         if self.model_calibration is not None:
             return False
         ops = operations(self.shape, batch, length, DTYPE_BYTES[self.rates.dtype])
-        busy, launched = self._busy_s(ops, length, expected_efficiency(self.rates))
+        busy, launched = self._busy_s(ops, length)
         return launched > busy
 
     def tokens_per_s(self, length: int) -> Interval:
@@ -189,11 +192,11 @@ class StepModel:
         wanted = SATURATION * self.tokens_per_s(length).mid
         # Every operation's time per token falls with the batch, so the throughput rises: bisection is exact.
         low, high = 0, 1
-        while high * length / self.seconds(high, length).mid < wanted:
+        while high * length / self.expected_s(high, length) < wanted:
             low, high = high, 2 * high
         while high - low > 1:
             middle = (low + high) // 2
-            reached = middle * length / self.seconds(middle, length).mid >= wanted
+            reached = middle * length / self.expected_s(middle, length) >= wanted
             low, high = (low, middle) if reached else (middle, high)
         return high * length
 
@@ -206,8 +209,15 @@ class StepModel:
             return length
         return min(saturation_tokens(fit_step_line(points)), measured.step_times.step_tokens[-1])
 
-    def _busy_s(self, ops: Sequence[Operation], length: int, efficiency: Efficiency) -> tuple[float, float]:
+    def _least_s(self, ops: Sequence[Operation]) -> float:
+        """Return the seconds at the best rates known of the device, all operations taken together."""
+        best = best_efficiency(self.rates)
+        compute = sum([op.flops for op in ops]) / best.gemm_flops_per_s
+        return max(compute, sum([op.total_bytes for op in ops]) / best.bandwidth_bytes_per_s)
+
+    def _busy_s(self, ops: Sequence[Operation], length: int) -> tuple[float, float]:
         """Return the seconds of all kernels one after the other, and those of launching them."""
+        efficiency = expected_efficiency(self.rates)
         counts = [kernel_count(self.shape, op) for op in ops]
         busy = sum(
             operation_s(op, count, length, efficiency)[2] for op, count in zip(ops, counts, strict=True)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from farthing.catalog import facts
 from farthing.catalog.load import load_tokenizers
 from farthing.catalog.lookups import FRESH_DAYS
-from farthing.catalog.planning.api_offers import api_offers
-from farthing.catalog.rows import ApiPrice, TokensPerCharacter
+from farthing.catalog.planning.api_offers import api_offers, batch_share_of_corpus
+from farthing.catalog.rows import ApiPrice, BatchPrice, TokensPerCharacter
 from farthing.theory.planning.plan import ApiOffer
 
 DAY = datetime.date(2026, 11, 21)
@@ -26,11 +26,23 @@ def tokenizer(
     )
 
 
-def api(rate: TokensPerCharacter, usd: float = 0.1, date: datetime.date = DAY, model: str = "m") -> ApiPrice:
+def api(
+    rate: TokensPerCharacter,
+    usd: float = 0.1,
+    date: datetime.date = DAY,
+    model: str = "m",
+    batch: BatchPrice | None = None,
+) -> ApiPrice:
     return ApiPrice(
         provider="P", model=model, usd_per_million_tokens=usd, tokens_per_character=rate, date=date,
-        source="a list", note="",
+        source="a list", note="", batch=batch,
     )  # fmt: skip
+
+
+def at_batch(usd: float, days: int = 0) -> BatchPrice:
+    return BatchPrice(
+        usd_per_million_tokens=usd, date=DAY - datetime.timedelta(days=days), source="a leaflet"
+    )
 
 
 OWN = tokenizer("own", 0.2, 0.25, 0.3)
@@ -67,6 +79,46 @@ def test_a_price_of_a_later_day_is_not_known_yet() -> None:
 
 def test_without_a_demand_there_is_no_monthly_bill() -> None:
     assert offer(api(THEIRS)).usd_per_month is None
+
+
+@pytest.mark.parametrize(("share", "billed"), [(0.0, 0.1), (0.4, 0.076), (1.0, 0.04)])
+def test_what_can_wait_is_billed_at_the_batch_price(share: float, billed: float) -> None:
+    """(1 − f)·list + f·batch: 0.6 · $0.10 + 0.4 · $0.04 = $0.076."""
+    price = api(THEIRS, batch=at_batch(0.04))
+    (found,) = api_offers([price], OWN, DAY, 1e9, corpus_tokens=5e9, batch_share=share)
+    assert (found.usd_per_million_tokens, found.usd_per_million_tokens_batch) == (0.1, 0.04)
+    assert found.usd_per_million_tokens_billed == pytest.approx(billed)
+    characters, own = found.usd_per_million_characters, found.usd_per_million_own_tokens
+    assert (characters.mid, own.mid) == pytest.approx((billed * 0.2, billed * 0.8))
+    assert found.usd_per_month == pytest.approx(billed * 0.8 * 1000 * 365.25 / 12)
+    assert found.usd_total == pytest.approx(billed * 0.8 * 5000)
+    assert (found.batch_as_of, found.batch_source, found.batch_stale) == ("2026-11-21", "a leaflet", False)
+
+
+def test_without_a_batch_price_all_is_billed_at_list_price() -> None:
+    (found,) = api_offers([api(THEIRS)], OWN, DAY, batch_share=1.0)
+    assert found.usd_per_million_tokens_billed == 0.1
+    assert (found.usd_per_million_tokens_batch, found.batch_as_of, found.batch_source) == (None, None, None)
+
+
+def test_a_batch_price_of_a_later_day_is_not_known_yet_and_an_old_one_is_flagged() -> None:
+    later = api_offers([api(THEIRS, batch=at_batch(0.04, days=-1))], OWN, DAY, batch_share=1.0)[0]
+    assert (later.usd_per_million_tokens_batch, later.usd_per_million_tokens_billed) == (None, 0.1)
+    old = api_offers([api(THEIRS, batch=at_batch(0.04, FRESH_DAYS + 1))], OWN, DAY, batch_share=1.0)[0]
+    assert (old.batch_stale, old.stale) == (True, False)
+
+
+def test_apis_are_ranked_by_what_is_billed() -> None:
+    prices = [api(OWN, 0.1, model="dear", batch=at_batch(0.05)), api(OWN, 0.06, model="cheap")]
+    ranked = {
+        share: [found.model for found in api_offers(prices, OWN, DAY, batch_share=share)] for share in (0, 1)
+    }
+    assert ranked == {0: ["cheap", "dear"], 1: ["dear", "cheap"]}
+
+
+@pytest.mark.parametrize(("hours", "share"), [(1, 0), (23.99, 0), (24, 1), (48, 1)])
+def test_a_corpus_goes_to_batch_endpoints_if_they_have_a_day(hours: float, share: float) -> None:
+    assert batch_share_of_corpus(hours * 3600) == share
 
 
 def test_the_same_tokenizer_counts_the_same() -> None:

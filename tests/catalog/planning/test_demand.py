@@ -89,8 +89,7 @@ def test_an_api_bill_buys_its_tokens_which_are_ours_by_characters() -> None:
     assert demand.tokens_per_day * DAYS_PER_MONTH == pytest.approx(12.5e9)
     assert demand.texts_per_s * 300 * SECONDS_PER_DAY * DAYS_PER_MONTH == pytest.approx(12.5e9)
     assert demand.source == (
-        "$100.00 a month buys 10,000,000,000 tokens of A open, "
-        "about 12,500,000,000 tokens of this model's tokenizer"
+        "$100.00 a month buys 10B tokens of A open, about 12.5B tokens of this model's tokenizer"
     )
 
 
@@ -98,7 +97,7 @@ def test_the_issues_own_example() -> None:
     """`--replace-api text-embedding-3-small --monthly-usd 900` over the packaged prices: OpenAI's, not Azure's."""
     wanted = Wanted(p99_s=0.2, replace_api="text-embedding-3-small", monthly_usd=900)
     demand = demand_of(wanted, fixed_length(300), OWN, facts.api_prices())
-    assert "45,000,000,000 tokens of OpenAI text-embedding-3-small" in demand.source
+    assert "45B tokens of OpenAI text-embedding-3-small" in demand.source
 
 
 # Exactly one, and in range

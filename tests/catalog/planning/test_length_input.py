@@ -139,6 +139,21 @@ def test_a_bad_line_far_down_is_found_too(tmp_path: Path) -> None:
         read(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [("12\nfoo\n", "line 2: 'foo'"), ("foo\n12\n", "line 1: 'foo'"), ("1\n\na b\n2\nc\n", "line 3: 'a b'")],
+)
+def test_as_many_words_as_numbers_are_not_taken_for_texts(tmp_path: Path, content: str, line: str) -> None:
+    path = write(tmp_path, "counts.txt", content)
+    with pytest.raises(RowError, match=rf"{line} among token counts: .*if the lines are texts, JSON lines"):
+        read(path, count_tokens=words)
+
+
+def test_texts_that_are_numbers_are_forced_by_json_lines(tmp_path: Path) -> None:
+    path = write(tmp_path, "texts.jsonl", '{"text": "12"}\n{"text": "foo"}\n')
+    assert read(path, count_tokens=words) == counted_lengths([1, 1], "2 texts in texts.jsonl, tokenized")
+
+
 # Files of texts
 
 

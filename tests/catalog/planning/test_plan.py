@@ -12,14 +12,19 @@ from typing import Any
 import pytest
 
 from farthing.catalog import facts
+from farthing.catalog.calibration_file import write_calibration_file
+from farthing.catalog.calibrations import save_calibration, save_model_calibration
+from farthing.catalog.explain import explain
 from farthing.catalog.lookups import device_price
 from farthing.catalog.planning.plan import plan, plan_corpus
 from farthing.errors import InputError
-from farthing.theory.planning.plan import CorpusPlan, Plan, PlanRow
+from farthing.theory.planning.corpus_plan import CorpusPlan
+from farthing.theory.planning.plan import Plan, PlanRow
 from farthing.theory.pricing import DAYS_PER_MONTH
+from makers import TINY_BERT_CONFIG, make_calibration, make_model_calibration
 
 DAY = datetime.date(2026, 11, 21)
-MODEL = "Qwen3-Embedding-8B"
+MODEL, MINILM = "Qwen3-Embedding-8B", "all-MiniLM-L6-v2"
 
 ROW_KEYS = {
     "device", "provider", "usd_per_hour", "price_as_of", "replicas", "routing", "utilization", "p50_s", "p99_s",
@@ -185,30 +190,9 @@ def test_texts_that_can_wait_are_not_replayed_as_online(trace: Path) -> None:
 
 
 def test_another_models_calibration_is_refused(tmp_path: Path) -> None:
-    from farthing.catalog.calibrations import write_calibration_file
-    from farthing.theory.devices import Calibration, ModelCalibration, StepTimes
-
-    machine = Calibration(
-        machine="two cores",
-        versions={},
-        measured_at="2026-11-21T00:00:00Z",
-        dtype="fp32",
-        peak_flops_per_s=180e9,
-        peak_source="torch",
-        bandwidth_bytes_per_s=20e9,
-    )
-    model = ModelCalibration(
-        model="sentence-transformers/all-MiniLM-L6-v2",
-        dtype="fp32",
-        streams=2,
-        step_times=StepTimes((16, 128), (128, 2048), ((0.02, 0.3), (0.03, 0.4))),
-        new_shape_s=0.002,
-        tokenization_s_per_token=2e-6,
-        job_overhead_s=0.1,
-        measured_at="2026-11-21T00:00:00Z",
-    )
     path = tmp_path / "cal.json"
-    write_calibration_file(path, machine, model)
+    measured = make_model_calibration(model="sentence-transformers/all-MiniLM-L6-v2")
+    write_calibration_file(path, make_calibration(), measured)
     given: dict[str, Any] = {
         "rate": 0.1, "lengths": 60, "p99_s": 20, "devices": ["local"], "usd_per_hour": 0.1, "calibration": path,
     }  # fmt: skip
@@ -217,6 +201,58 @@ def test_another_models_calibration_is_refused(tmp_path: Path) -> None:
     result = plan("all-MiniLM-L6-v2", **given, today=DAY)
     assert {row.basis for row in result.rows} == {"calibration"}
     assert any("measured on two cores" in note for note in result.notes)
+
+
+def test_a_calibration_without_a_device_is_of_this_machine(tmp_path: Path) -> None:
+    path = tmp_path / "cal.json"
+    write_calibration_file(path, make_calibration(), make_model_calibration())
+    given: dict[str, Any] = {
+        "lengths": 60,
+        "p99_s": 20,
+        "calibration": path,
+        "usd_per_hour": 0.1,
+        "today": DAY,
+    }
+    alone, named = (plan(MINILM, rate=0.1, devices=devices, **given) for devices in (None, ["local"]))
+    assert {row.device for row in alone.rows} == {"local"}
+    assert alone.rows == named.rows
+    with pytest.raises(
+        InputError, match=r"no price is known for local: .*\[local\] usd_per_hour into .*config\.toml"
+    ):
+        plan(MINILM, rate=0.1, calibration=path, today=DAY)
+
+
+def test_this_machine_is_planned_with_as_it_was_calibrated_and_priced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As explain does: the calibration that is kept, the price of the configuration."""
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    with pytest.raises(InputError, match="local is not calibrated in fp32 yet: run `farthing calibrate"):
+        plan(MINILM, rate=0.1, devices=["local"], usd_per_hour=0.1, today=DAY)
+    machine = make_calibration()
+    save_calibration(machine)
+    name = "sentence-transformers/all-MiniLM-L6-v2"
+    save_model_calibration(make_model_calibration(model=name), machine, "r")
+    (tmp_path / "farthing" / "config.toml").write_text("[local]\nusd_per_hour = 0.08\n")
+    result = plan(MINILM, rate=0.1, lengths=60, p99_s=20, devices=["local", "l4"], today=DAY)
+    own, other = (next(row for row in result.rows if row.device == device) for device in ("local", "l4"))
+    assert (own.usd_per_hour, own.provider, own.basis) == (0.08, "as configured", "calibration")
+    assert other.basis == "datasheet"
+    assert result.dtype == "fp32, bf16"
+    assert any("step times of local measured on two cores" in note for note in result.notes)
+    explained = explain(MINILM, device="local", length=60, today=DAY)
+    assert explained.usd_per_hour.value == own.usd_per_hour
+    assert explained.basis == own.basis
+
+
+def test_a_calibrated_device_of_the_catalog_has_its_memory(tmp_path: Path) -> None:
+    path = tmp_path / "cal.json"
+    write_calibration_file(path, make_calibration(), None)
+    result = plan(MODEL, rate=0.001, p99_s=1e6, devices=["l4"], calibration=path, usd_per_hour=0.1, today=DAY)
+    assert all("does not fit" in (row.reason or "") for row in result.rows)
+    with pytest.raises(InputError, match="unknown device 'my-box'"):
+        plan(MODEL, rate=1, devices=["my-box"], calibration=path, usd_per_hour=0.1, today=DAY)
 
 
 @pytest.mark.parametrize("rate", [3000, 5000, 10_000, 1e6])
@@ -260,8 +296,28 @@ def test_a_price_older_than_ninety_days_is_flagged() -> None:
 
 def test_texts_are_cut_at_the_models_limit() -> None:
     result = plan("all-MiniLM-L6-v2", rate=50, lengths="conversations", today=DAY)
-    assert result.lengths.longest == 512
-    assert "cut to 512" in result.lengths.source
+    assert result.lengths.longest == 256
+    assert "cut to 256" in result.lengths.source
+    (note,) = (note for note in result.notes if "and cut" in note)
+    assert "% of the texts are longer than the 256 tokens that the model takes" in note
+    assert "sentence_bert_config.json" in note
+    every = plan("all-MiniLM-L6-v2", rate=50, lengths=300, devices=["l4"], today=DAY)
+    assert any(note.startswith("100 % of the texts") for note in every.notes)
+    short = plan("all-MiniLM-L6-v2", rate=50, lengths="queries", today=DAY)
+    assert not any("and cut" in note for note in short.notes)
+    corpus = plan_corpus(
+        "all-MiniLM-L6-v2", corpus_tokens=1e9, deadline_s=1e5, lengths="conversations", today=DAY
+    )
+    assert corpus.lengths.longest == 256
+    assert any("and cut" in note for note in corpus.notes)
+
+
+def test_a_folder_says_where_its_texts_are_cut(tmp_path: Path, trace: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(TINY_BERT_CONFIG | {"max_position_embeddings": 512}))
+    (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": 128}')
+    result = plan(str(tmp_path), trace=trace, devices=["l4"], today=DAY)
+    assert result.lengths.longest == 128
+    assert any("longer than the 128 tokens" in note and "max_seq_length 128" in note for note in result.notes)
 
 
 def test_a_dtype_leaves_out_the_devices_without_it() -> None:
@@ -299,7 +355,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no such device": ({"rate": 1, "devices": ["h1000"]}, "unknown device 'h1000'"),
     "no device": ({"rate": 1, "devices": []}, "no device is named"),
     "a price for many": ({"rate": 1, "usd_per_hour": 2.0}, "usd per hour belongs to one device"),
-    "a calibration for many": ({"rate": 1, "calibration": "x.json"}, "calibration belongs to one device"),
+    "a calibration for many": (
+        {"rate": 1, "devices": ["l4", "t4"], "calibration": "x.json"},
+        "belongs to one",
+    ),
     "no such dtype": ({"rate": 1, "dtype": "fp4"}, "unknown dtype 'fp4'"),
     "no such profile": ({"rate": 1, "lengths": "tweets"}, "'tweets'"),
     "no budget": ({"rate": 1, "max_usd_per_hour": 0}, "most USD per hour is 0"),
@@ -308,7 +367,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "an API without a bill": ({"replace_api": "text-embedding-3-small"}, "belong together"),
     "no such API": ({"replace_api": "text-embedding-4", "monthly_usd": 5}, "unknown API model"),
     "an API of several": ({"replace_api": "bge-m3", "monthly_usd": 5}, "several providers"),
-    "this machine unmeasured": ({"rate": 1, "devices": ["local"], "usd_per_hour": 1.0}, "calibrate --output"),
+    "this machine unmeasured": (
+        {"rate": 1, "devices": ["local"], "dtype": "int8"},
+        "not calibrated in int8 yet",
+    ),
 }
 
 
@@ -331,6 +393,35 @@ def test_a_corpus_is_priced_on_devices_and_apis() -> None:
     assert totals == sorted(totals)
     assert {api.usd_per_month for api in result.apis} == {None}
     json.dumps(result.as_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize(("hours", "batch"), [(24, True), (23, False)])
+def test_a_corpus_pays_apis_the_batch_price_if_the_deadline_leaves_a_day(hours: int, batch: bool) -> None:
+    result = plan_corpus(MODEL, corpus_tokens=5e9, deadline_s=hours * 3600, today=DAY)
+    api = next(a for a in result.apis if (a.provider, a.model) == ("OpenAI", "text-embedding-3-small"))
+    assert (api.usd_per_million_tokens, api.usd_per_million_tokens_batch) == (0.02, 0.01)
+    assert api.usd_per_million_tokens_billed == (0.01 if batch else 0.02)
+    assert api.usd_total == pytest.approx(api.usd_per_million_own_tokens.mid * 5000)
+    own = [a.usd_per_million_own_tokens.mid for a in result.apis]
+    assert own == sorted(own)
+    said = "APIs are at their batch price" if batch else "APIs are at list price"
+    assert len([note for note in result.notes if note.startswith(said) and "24 hours" in note]) == 1
+
+
+def test_texts_that_can_wait_lower_the_bill_of_an_api_that_has_batches() -> None:
+    now, some = (
+        plan("bge-m3", rate=5, p99_s=0.5, devices=["l4"], batch_share=share, today=DAY)
+        for share in (0.0, 0.4)
+    )
+    bills = {(a.provider, a.model): a.usd_per_month for a in now.apis}
+    for api in some.apis:
+        assert api.usd_per_month is not None
+        share = 1.0
+        if api.usd_per_million_tokens_batch is not None:
+            share = 0.6 + 0.4 * api.usd_per_million_tokens_batch / api.usd_per_million_tokens
+        assert api.usd_per_month == pytest.approx(share * (bills[api.provider, api.model] or 0))
+    assert any("the 40% that can wait" in note for note in some.notes)
+    assert not any("batch" in note for note in now.notes)
 
 
 @pytest.mark.parametrize(("tokens", "deadline_s", "message"), [(0, 1, "corpus tokens"), (1, 0, "deadline")])

@@ -41,6 +41,11 @@ def azure(name: str) -> Path:
     return path
 
 
+def test_long_texts_are_cut_and_arrivals_stay(tmp_path: Path) -> None:
+    trace = read_trace(write(tmp_path, "time_s,tokens\n0,10\n1,900\n"))
+    assert trace.truncated(128) == Trace((0.0, 1.0), (10, 128), trace.source)
+
+
 # The Azure traces
 
 

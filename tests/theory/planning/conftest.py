@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 
-from farthing.theory.devices import DeviceSpec
 from farthing.theory.families.configs import shape_from_config
 from farthing.theory.host import PUBLISHED_HOST, HostPath
 from farthing.theory.planning.candidate import Candidate
@@ -14,6 +13,7 @@ from farthing.theory.planning.plan import PlanDemand
 from farthing.theory.pricing import RentalPrice
 from farthing.theory.roofline import datasheet_rates
 from farthing.theory.steps import StepModel
+from makers import make_spec
 
 QWEN_06B = shape_from_config(
     {
@@ -50,9 +50,8 @@ def make_candidate() -> MakeCandidate:
         spot: bool = False,
         host: HostPath = PUBLISHED_HOST,
     ) -> Candidate:
-        spec = DeviceSpec(
+        spec = make_spec(
             device=device,
-            name=device,
             peak_flops_per_s={"bf16": peak},
             achievable_flops_per_s={"bf16": peak * share},
             memory_bytes=memory,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from farthing.theory.lengths import fixed_length
 from farthing.theory.planning.candidate import Candidate
 from farthing.theory.planning.corpus import corpus_rows
+from farthing.theory.planning.station import MOST_REPLICAS
 
 MakeCandidate = Callable[..., Candidate]
 TEXTS = fixed_length(300)
@@ -49,11 +50,25 @@ def test_what_does_not_fit_or_is_too_dear_comes_last_with_its_reason(make_candid
     reasons = {row.device: row.reason for row in rows}
     assert reasons["fits"] is None
     assert "does not fit" in (reasons["small"] or "")
-    assert "the limit is $20" in (reasons["dear"] or "")
+    assert reasons["dear"] == "3 devices cost $90.00 per hour, the limit is $20.00"
+    (row,) = corpus_rows([make_candidate(usd=30.0)], 1e6, 3600.0, TEXTS, max_usd_per_hour=20.0)
+    assert row.reason == "1 device costs $30.00 per hour, the limit is $20.00"
+
+
+def test_more_devices_than_anyone_rents_is_a_reason(make_candidate: MakeCandidate) -> None:
+    (row,) = corpus_rows([make_candidate()], 1e12, 3600.0, TEXTS)
+    most = MOST_REPLICAS * 3600.0 * row.tokens_per_s
+    (last,) = corpus_rows([make_candidate()], 0.999 * most, 3600.0, TEXTS)
+    assert last.feasible
+    assert last.devices == pytest.approx(0.999 * MOST_REPLICAS, rel=1e-4)
+    for tokens in (1.001 * most, 1e300):
+        (row,) = corpus_rows([make_candidate()], tokens, 3600.0, TEXTS)
+        assert (row.feasible, row.reason) == (False, "it takes more than 100,000 devices")
+        assert (row.devices, row.hours, row.usd_total, row.usd_per_million_tokens) == (None,) * 4
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.floats(1e6, 1e13), st.floats(1, 10), st.floats(600, 1e6))
+@given(st.floats(1e6, 1e11), st.floats(1, 10), st.floats(600, 1e6))
 def test_more_tokens_never_cost_less(
     make_candidate: MakeCandidate, tokens: float, more: float, deadline_s: float
 ) -> None:

@@ -10,13 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farthing.scheduling.simulation import Arrivals, Policy, poisson_times, simulate
+from farthing.scheduling.arrivals import Arrivals, poisson_times
+from farthing.scheduling.simulation import Policy, simulate
 from farthing.theory.lengths import LengthDistribution, fixed_length, profile_lengths
 from farthing.theory.planning.candidate import Candidate
 from farthing.theory.planning.filling import fill, filled
 from farthing.theory.planning.plan import PlanDemand, PlanRow
 from farthing.theory.planning.rows import plan_rows
 from farthing.theory.planning.sensitivity import QuoteSpread, sensitivity
+from farthing.theory.planning.waiting import SHARED_ERROR
 from farthing.theory.pricing import DAYS_PER_MONTH, SPOT_TERMS
 
 MakeCandidate = Callable[..., Candidate]
@@ -53,7 +55,10 @@ def test_one_replica_less_would_miss_the_target(
     )
     if row.replicas > 1:
         fewer = replica.time_in_system(demand.peak_texts_per_s, row.replicas - 1, row.routing, 0.99)
-        assert fewer.seconds > demand.p99_s
+        doubt_s = (
+            SHARED_ERROR * (fewer.seconds - replica.station.lone_s(0.99)) if routing == "shared" else 0.0
+        )
+        assert fewer.seconds + doubt_s > demand.p99_s
 
 
 def test_price_follows_from_replicas(make_candidate: MakeCandidate, make_demand: MakeDemand) -> None:
@@ -247,7 +252,7 @@ def test_slower_steps_take_no_second_replica_where_one_has_room(
 def test_batched_p99_on_random_replicas_is_that_of_the_simulator(
     make_candidate: MakeCandidate, make_demand: MakeDemand, rate: float, length: int
 ) -> None:
-    """And on a shared queue it is what it says: an upper estimate."""
+    """And on a shared queue within the error of the approximation."""
     lengths = fixed_length(length)
     rows, queues = plan_rows([make_candidate()], make_demand(rate, mean=length, p99_s=0.25), lengths)
     replica = queues["d", False].station
@@ -269,7 +274,7 @@ def test_batched_p99_on_random_replicas_is_that_of_the_simulator(
         if routing == "random":
             assert row.p99_s == pytest.approx(simulated, rel=0.05)
         else:
-            assert row.p99_s >= simulated * 0.88
+            assert simulated * 0.85 <= row.p99_s <= simulated * 1.25
 
 
 def test_filling_idle_time_cuts_the_price_and_keeps_the_target(

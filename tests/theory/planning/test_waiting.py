@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.scheduling.simulation import Arrivals, Policy, poisson_times, simulate
+from farthing.scheduling.arrivals import Arrivals, poisson_times
+from farthing.scheduling.simulation import Policy, simulate
 from farthing.theory.lengths import LengthDistribution, fixed_length, profile_lengths
 from farthing.theory.planning.candidate import Candidate
+from farthing.theory.planning.search import smallest
 from farthing.theory.planning.station import Station, station
-from farthing.theory.planning.waiting import Waiting, smallest
+from farthing.theory.planning.waiting import Waiting
 
 MakeCandidate = Callable[..., Candidate]
 TEXTS = 80_000

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farthing.errors import InputError
-from farthing.scheduling.simulation import Arrivals, Policy, Simulated, poisson_times, simulate
-from farthing.theory.queueing.batch_chain import solved_chain, tail_ratio
+from farthing.scheduling.arrivals import Arrivals, poisson_times
+from farthing.scheduling.simulation import Policy, Simulated, simulate
+from farthing.theory.queueing.batch_chain import solved_chain
 from farthing.theory.queueing.batch_queue import BatchQueue
 from farthing.theory.queueing.batch_service import (
     StepLine,
@@ -22,6 +23,7 @@ from farthing.theory.queueing.batch_service import (
     mean_time_in_system_bound_s,
     saturation_tokens,
 )
+from farthing.theory.queueing.decay import tail_ratio
 from farthing.theory.queueing.service_times import constant
 from farthing.theory.queueing.single_server import mean_wait_s, time_in_system_quantile_s
 

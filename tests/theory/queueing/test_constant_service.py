@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farthing.errors import InputError
-from farthing.scheduling.simulation import Arrivals, Policy, poisson_times, simulate
+from farthing.scheduling.arrivals import Arrivals, poisson_times
+from farthing.scheduling.simulation import Policy, simulate
 from farthing.theory.queueing.constant_service import MOST_SERVERS, constant_wait_tail
 from farthing.theory.queueing.service_times import constant
 from farthing.theory.queueing.single_server import wait_tail

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farthing.errors import InputError
-from farthing.scheduling.simulation import Arrivals, Policy, poisson_times, sampled_sizes, simulate
+from farthing.scheduling.arrivals import Arrivals, poisson_times, sampled_sizes
+from farthing.scheduling.simulation import Policy, simulate
 from farthing.theory.queueing.batch_service import StepLine, saturation_tokens
 from farthing.theory.queueing.service_times import ServiceTimes, constant, truncated_lognormal
 from farthing.theory.queueing.sharing import (

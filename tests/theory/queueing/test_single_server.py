@@ -16,7 +16,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from farthing.errors import InputError
-from farthing.scheduling.simulation import Arrivals, Policy, poisson_times, sampled_sizes, simulate
+from farthing.scheduling.arrivals import Arrivals, poisson_times, sampled_sizes
+from farthing.scheduling.simulation import Policy, simulate
 from farthing.theory.queueing import single_server
 from farthing.theory.queueing.service_times import (
     ServiceTimes,

@@ -1,6 +1,6 @@
-"""What the APIs ask for the same text: list prices at each tokenizer's count.
+"""What the APIs ask for the same text: list or batch prices at each tokenizer's count.
 
-Knows API prices as they are passed in. Knows no device.
+Knows API prices as they are passed in, and how long batch endpoints may take. Knows no device.
 """
 
 from __future__ import annotations
@@ -9,14 +9,26 @@ import datetime
 from collections.abc import Sequence
 
 from farthing.catalog.lookups import is_old
-from farthing.catalog.rows import ApiPrice, TokensPerCharacter
+from farthing.catalog.rows import ApiPrice, BatchPrice, TokensPerCharacter
 from farthing.theory.planning.plan import ApiOffer, CharacterRate, UsdInterval
-from farthing.theory.pricing import DAYS_PER_MONTH
+from farthing.theory.pricing import DAYS_PER_MONTH, SECONDS_PER_DAY
 from farthing.units import TOKENS_PER_MILLION
+
+BATCH_ENDPOINT_S = SECONDS_PER_DAY
+"""Seconds within which batch endpoints promise their results: OpenAI and Google a day, Voyage half of one.
+
+Source: OpenAI's Batch API and Voyage's (blog.voyageai.com/2025/12/04/batch-api), completion windows.
+"""
 
 
 def api_offers(
-    apis: Sequence[ApiPrice], own: TokensPerCharacter, day: datetime.date, tokens_per_day: float | None
+    apis: Sequence[ApiPrice],
+    own: TokensPerCharacter,
+    day: datetime.date,
+    tokens_per_day: float | None = None,
+    *,
+    corpus_tokens: float | None = None,
+    batch_share: float = 0.0,
 ) -> tuple[ApiOffer, ...]:
     """Return what the APIs ask for the same characters, the cheapest first.
 
@@ -25,47 +37,75 @@ def api_offers(
         own: tokens per character of the planned model.
         day: day for which prices are wanted.
         tokens_per_day: what is served, in the model's own tokens; None leaves the monthly bill None.
+        corpus_tokens: what is embedded once, in the model's own tokens; None leaves the total None.
+        batch_share: share of the tokens (0–1) that can wait for a batch endpoint: they are billed at the batch
+            price where one is known.
     """
     offers = []
     for api in apis:
         if api.date > day:
             continue  # not known yet
-        rate = api.tokens_per_character
-        mid, low, high = api.usd_per_million_characters
-        # The same tokenizer counts the same, whatever the text: no interval is left.
-        same = rate.tokenizer == own.tokenizer and bool(rate.vocabularies)
-        price = api.usd_per_million_tokens
-        per_own = UsdInterval(low=price, mid=price, high=price) if same else _per_own_token(api, own)
-        monthly = None
-        if tokens_per_day is not None:
-            monthly = per_own.mid * tokens_per_day * DAYS_PER_MONTH / TOKENS_PER_MILLION
-        offers.append(
-            ApiOffer(
-                provider=api.provider,
-                model=api.model,
-                usd_per_million_tokens=price,
-                tokens_per_character=CharacterRate(
-                    low=rate.low, mid=rate.mid, high=rate.high, source=rate.source
-                ),
-                usd_per_million_characters=UsdInterval(low=low, mid=mid, high=high),
-                usd_per_million_own_tokens=per_own,
-                usd_per_month=monthly,
-                as_of=api.date.isoformat(),
-                stale=is_old(api.date, day),
-                source=api.source,
-            )
-        )
+        batch = api.batch if api.batch is not None and api.batch.date <= day else None
+        listed = billed = api.usd_per_million_tokens
+        if batch is not None:
+            billed = (1 - batch_share) * listed + batch_share * batch.usd_per_million_tokens
+        offers.append(_offer(api, batch, billed, own, day, tokens_per_day, corpus_tokens))
     return tuple(sorted(offers, key=lambda offer: offer.usd_per_million_own_tokens.mid))
 
 
-def _per_own_token(api: ApiPrice, own: TokensPerCharacter) -> UsdInterval:
-    """Return an API's price per million tokens of another tokenizer.
+def batch_share_of_corpus(deadline_s: float) -> float:
+    """Return the share of a corpus that can wait for a batch endpoint: all of it, or nothing."""
+    return 1.0 if deadline_s >= BATCH_ENDPOINT_S else 0.0
+
+
+def _offer(
+    api: ApiPrice,
+    batch: BatchPrice | None,
+    billed: float,
+    own: TokensPerCharacter,
+    day: datetime.date,
+    tokens_per_day: float | None,
+    corpus_tokens: float | None,
+) -> ApiOffer:
+    rate = api.tokens_per_character
+    # The same tokenizer counts the same, whatever the text: no interval is left.
+    same = rate.tokenizer == own.tokenizer and bool(rate.vocabularies)
+    per_own = UsdInterval(low=billed, mid=billed, high=billed) if same else _per_own_token(billed, rate, own)
+    monthly = total = None
+    if tokens_per_day is not None:
+        monthly = per_own.mid * tokens_per_day * DAYS_PER_MONTH / TOKENS_PER_MILLION
+    if corpus_tokens is not None:
+        total = per_own.mid * corpus_tokens / TOKENS_PER_MILLION
+    return ApiOffer(
+        provider=api.provider,
+        model=api.model,
+        usd_per_million_tokens=api.usd_per_million_tokens,
+        usd_per_million_tokens_batch=None if batch is None else batch.usd_per_million_tokens,
+        usd_per_million_tokens_billed=billed,
+        tokens_per_character=CharacterRate(low=rate.low, mid=rate.mid, high=rate.high, source=rate.source),
+        usd_per_million_characters=UsdInterval(
+            low=billed * rate.low, mid=billed * rate.mid, high=billed * rate.high
+        ),
+        usd_per_million_own_tokens=per_own,
+        usd_per_month=monthly,
+        usd_total=total,
+        as_of=api.date.isoformat(),
+        stale=is_old(api.date, day),
+        source=api.source,
+        batch_as_of=None if batch is None else batch.date.isoformat(),
+        batch_stale=batch is not None and is_old(batch.date, day),
+        batch_source=None if batch is None else batch.source,
+    )
+
+
+def _per_own_token(billed: float, theirs: TokensPerCharacter, own: TokensPerCharacter) -> UsdInterval:
+    """Return a price per million tokens of another tokenizer.
 
     Where both tokenizers were measured, the same kinds of text are at the ends of both intervals, so end is set
     beside end. One that was not measured may be anywhere in its interval, whatever the other does.
     """
-    mid, low, high = api.usd_per_million_characters
-    if api.tokens_per_character.vocabularies and own.vocabularies:
+    low, mid, high = billed * theirs.low, billed * theirs.mid, billed * theirs.high
+    if theirs.vocabularies and own.vocabularies:
         prices = sorted((low / own.low, mid / own.mid, high / own.high))
         return UsdInterval(low=prices[0], mid=mid / own.mid, high=prices[-1])
     return UsdInterval(low=low / own.high, mid=mid / own.mid, high=high / own.low)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import cast, get_args
 
 from farthing.catalog import facts
-from farthing.catalog.calibrations import check_calibrated_model, read_calibration_file
 from farthing.catalog.lookups import LOCAL, default_dtype, device_price, find_device
 from farthing.catalog.rows import CatalogDevice, RentalQuote
 from farthing.errors import InputError
@@ -21,7 +20,7 @@ from farthing.theory.host import bulk_host_path, host_path
 from farthing.theory.planning.candidate import Candidate
 from farthing.theory.planning.sensitivity import QuoteSpread
 from farthing.theory.pricing import SPOT_TERMS, RentalPrice, check_positive, given_price
-from farthing.theory.roofline import calibrated_rates, datasheet_rates
+from farthing.theory.roofline import USABLE_MEMORY_SHARE, calibrated_rates, datasheet_rates
 from farthing.theory.shapes import ModelShape
 from farthing.theory.steps import StepModel
 from farthing.units import SECONDS_PER_HOUR
@@ -34,7 +33,10 @@ _Measured = tuple[Calibration, ModelCalibration | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceChoice:
-    """Which devices take part, and at what price; the arguments of `plan` of the same names."""
+    """Which devices take part, and at what price; the arguments of `plan` of the same names.
+
+    A calibration without a device is one of this machine.
+    """
 
     devices: Sequence[str] | None = None
     spot: bool = False
@@ -42,6 +44,13 @@ class DeviceChoice:
     usd_per_hour: float | None = None
     calibration: str | Path | None = None
     host_threads: int | None = None
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """The devices that are named, once each; None for all that have a price."""
+        if self.devices is None:
+            return None if self.calibration is None else (LOCAL,)
+        return tuple(dict.fromkeys(name.strip().lower() for name in self.devices))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,17 +91,14 @@ def find_candidates(
         InputError: a device, dtype or option is unknown or does not fit, or a named device has no price.
     """
     _check(choice)
-    path = choice.calibration
-    measured = read_calibration_file(Path(path)) if path is not None else None
-    if measured is not None and path is not None:
-        check_calibrated_model(model, measured[1], path)
+    names = choice.names
+    measured = _measured(model, choice, names or ())
     catalog = facts.devices()
     quotes = facts.rental_quotes()
-    names = choice.devices
     asked = names if names is not None else [device.device for device in catalog]
     candidates: list[Candidate] = []
     unpriced: list[str] = []
-    for name in dict.fromkeys(name.strip().lower() for name in asked):
+    for name in asked:
         prices = _prices(name, choice, quotes, day)
         if not prices:
             unpriced.append(name)
@@ -101,7 +107,7 @@ def find_candidates(
         wanted = cast("Dtype | None", choice.dtype)
         if names is None and wanted is not None and wanted not in find_device(catalog, name).peak:
             continue
-        steps = _steps(shape, name, wanted, measured, catalog)
+        steps = _steps(shape, name, wanted, measured.get(name), catalog)
         host = (bulk_host_path if in_bulk else host_path)(steps.model_calibration)
         if choice.host_threads is not None:
             host = replace(host, threads=choice.host_threads)
@@ -110,9 +116,10 @@ def find_candidates(
             for price, provider, spot in prices
         ]
     if names is not None and unpriced:
+        what, file = ("[local] usd_per_hour", "config") if LOCAL in unpriced else ("a price", "prices")
         raise InputError(
-            f"no price is known for {', '.join(unpriced)}: give --usd-per-hour for one device, or put a "
-            f"price into {facts.user_folders().configuration / 'prices.toml'}"
+            f"no price is known for {', '.join(unpriced)}: give --usd-per-hour for one device, or put "
+            f"{what} into {facts.user_folders().configuration / f'{file}.toml'}"
         )
     if not candidates:
         raise InputError(f"no device of the catalog has both a price and {choice.dtype}: use another dtype")
@@ -152,12 +159,28 @@ def _check(choice: DeviceChoice) -> None:
         raise InputError(f"host threads is {choice.host_threads}: give a whole number of at least 1")
     if choice.devices is not None and not choice.devices:
         raise InputError("no device is named: leave devices out for all that have a price")
-    single = choice.devices is not None and len(choice.devices) == 1
+    single = choice.names is not None and len(choice.names) == 1
     for option, value in (("usd per hour", choice.usd_per_hour), ("calibration", choice.calibration)):
         if value is not None and not single:
             raise InputError(f"{option} belongs to one device: name that device alone")
     if choice.usd_per_hour is not None:
         check_positive("USD per hour", choice.usd_per_hour)
+
+
+def _measured(model: str, choice: DeviceChoice, names: Sequence[str]) -> dict[str, _Measured]:
+    """Return device → what was measured of it: the file given, or what is kept of this machine."""
+    if choice.calibration is not None:
+        from farthing.catalog.calibration_file import check_calibrated_model, read_calibration_file
+
+        measured = read_calibration_file(Path(choice.calibration))
+        check_calibrated_model(model, measured[1], choice.calibration)
+        return {names[0]: measured}
+    if LOCAL not in names:
+        return {}
+    from farthing.catalog.calibrations import kept_calibration, load_model_calibration
+
+    machine = kept_calibration(cast("Dtype | None", choice.dtype) or "fp32")
+    return {LOCAL: (machine, load_model_calibration(model, machine))}
 
 
 def _steps(
@@ -171,11 +194,11 @@ def _steps(
         machine, model = measured
         if dtype is not None and dtype != machine.dtype:
             raise InputError(f"the calibration is in {machine.dtype}, not in {dtype}: leave the dtype out")
-        return StepModel(shape, calibrated_rates(machine, name), model)
-    if name == LOCAL:
-        raise InputError(
-            "device local: give its measurement as a file (`farthing calibrate --output FILE`, --calibration FILE)"
-        )
+        rates = calibrated_rates(machine, name)
+        if name != LOCAL:
+            memory = find_device(catalog, name).memory.value
+            rates = replace(rates, memory_bytes=memory * USABLE_MEMORY_SHARE)
+        return StepModel(shape, rates, model)
     device = find_device(catalog, name)
     return StepModel(shape, datasheet_rates(device.spec, dtype or default_dtype(device)))
 
@@ -186,6 +209,14 @@ def _prices(
     """Return (price, whose, whether spot) of a device."""
     if choice.usd_per_hour is not None:
         return [(given_price(choice.usd_per_hour, day), "as given", False)]
+    if device == LOCAL:
+        from farthing.catalog.configuration import load_configuration
+
+        configured = load_configuration()
+        if configured.usd_per_hour is None:
+            return []
+        usd = check_positive(f"{configured.path}: [local] usd_per_hour", configured.usd_per_hour)
+        return [(given_price(usd, day), "as configured", False)]
     found = []
     price = device_price(quotes, device, day, "on-demand")
     if price is not None:
@@ -200,12 +231,12 @@ def _provider(price: RentalPrice, kind: str) -> str:
     return f"one {kind} quote" if price.quotes == 1 else f"median of {price.quotes} {kind} quotes"
 
 
-def _measured_notes(measured: _Measured | None) -> list[str]:
-    if measured is None:
-        return []
-    machine, model = measured
-    what = "the model itself" if model is not None else "its matrix peak and bandwidth, not the model"
-    return [f"step times measured on {machine.machine} ({machine.measured_at}): {what}"]
+def _measured_notes(measured: Mapping[str, _Measured]) -> list[str]:
+    notes = []
+    for device, (machine, model) in measured.items():
+        what = "the model itself" if model is not None else "its matrix peak and bandwidth, not the model"
+        notes.append(f"step times of {device} measured on {machine.machine} ({machine.measured_at}): {what}")
+    return notes
 
 
 def _notes(candidates: Sequence[Candidate], spot: bool) -> tuple[str, ...]:

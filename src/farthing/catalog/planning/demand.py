@@ -8,14 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from farthing.catalog.planning.trace_file import Trace
 from farthing.catalog.rows import ApiPrice, TokensPerCharacter
 from farthing.errors import InputError
 from farthing.theory.lengths import LengthDistribution
 from farthing.theory.planning.plan import PlanDemand
 from farthing.theory.pricing import DAYS_PER_MONTH, SECONDS_PER_DAY, check_positive
-from farthing.units import TOKENS_PER_MILLION, format_count, format_usd
+from farthing.units import TOKENS_PER_MILLION, format_amount, format_usd
+
+if TYPE_CHECKING:
+    from farthing.catalog.planning.trace_file import Trace
 
 DEFAULT_PEAK_TO_MEAN = 2.0
 """An assumption, shown with every plan: the busiest hours see twice the mean rate of the day."""
@@ -118,8 +121,8 @@ def _rate(
     theirs = monthly / api.usd_per_million_tokens * TOKENS_PER_MILLION
     ours = theirs / api.tokens_per_character.mid * tokenizer.mid
     return ours / DAYS_PER_MONTH / SECONDS_PER_DAY / texts.mean, (
-        f"{format_usd(monthly)} a month buys {format_count(theirs)} tokens of {api.provider} {api.model}, "
-        f"about {format_count(ours)} tokens of this model's tokenizer"
+        f"{format_usd(monthly)} a month buys {format_amount(theirs)} tokens of {api.provider} {api.model}, "
+        f"about {format_amount(ours)} tokens of this model's tokenizer"
     )
 
 

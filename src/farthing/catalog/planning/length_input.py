@@ -51,7 +51,8 @@ def lengths_from(
 
     Args:
         given: tokens that every text has; the name of a profile; a file with one token count or one text per
-            line, or JSON lines with a `text`; token counts; or a distribution.
+            line, or JSON lines with a `text`; token counts; or a distribution. A file whose first lines are numbers,
+            at least half of them, holds token counts, and a line that is none is an error.
         tokens_per_character: of the model's tokenizer, for files of texts when they cannot be counted.
         count_tokens: counts the tokens of texts; None where no tokenizer is at hand.
 
@@ -130,7 +131,8 @@ def _from_file(
     if not head:
         raise InputError(f"{path}: is empty; give one token count or one text per line")
     rest = chain(head, lines)
-    if 2 * sum(_number(line) is not None for _, line in head) > len(head):
+    # As many words as numbers is a damaged list of counts, not texts: those hardly ever are bare numbers.
+    if 2 * sum(_number(line) is not None for _, line in head) >= len(head):
         seen = Counter(_count_of_line(path, number, line) for number, line in rest)
         return counted_lengths(seen, f"{seen.total()} token counts in {path.name}")
     if path.suffix.lower() == ".csv":
@@ -179,7 +181,8 @@ def _count_of_line(path: Path, number: int, line: str) -> int:
         raise RowError(
             str(path),
             f"line {number}",
-            f"{line[:40]!r} among token counts: give whole numbers from 1 to {MOST_TOKENS:,}, one per line",
+            f"{line[:40]!r} among token counts: give whole numbers from 1 to {MOST_TOKENS:,}, one per line; if the "
+            'lines are texts, JSON lines with a "text" (.jsonl)',
         )
     return int(line)
 

@@ -8,33 +8,38 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from farthing.catalog import facts
+from farthing.catalog.arguments import checked
 from farthing.catalog.load import load_tokenizers
 from farthing.catalog.lookups import tokens_per_character_of
-from farthing.catalog.planning.api_offers import api_offers
+from farthing.catalog.planning.api_offers import api_offers, batch_share_of_corpus
 from farthing.catalog.planning.candidates import DeviceChoice, Field, find_candidates
-from farthing.catalog.planning.demand import Wanted, demand_of
 from farthing.catalog.planning.length_input import CountTokens, LengthsInput, lengths_from
-from farthing.catalog.planning.trace_file import Trace, read_trace
-from farthing.catalog.resolve import resolve_shape
+from farthing.catalog.planning.notes import (
+    batch_share_notes,
+    cut_notes,
+    deadline_note,
+    length_notes,
+    tokenizer_note,
+    trace_notes,
+)
+from farthing.catalog.resolve import resolve_model
 from farthing.catalog.rows import TokensPerCharacter
 from farthing.scheduling.padding import padding_wastes
 from farthing.theory.lengths import LengthDistribution, counted_lengths
-from farthing.theory.planning.break_even import break_evens
-from farthing.theory.planning.corpus import corpus_rows
-from farthing.theory.planning.filling import filled
-from farthing.theory.planning.plan import BreakEven, CorpusPlan, PaddingWaste, Plan, PlanLengths
-from farthing.theory.planning.rows import plan_rows
-from farthing.theory.planning.sensitivity import sensitivity
+from farthing.theory.planning.plan import BreakEven, PaddingWaste, Plan, PlanLengths
 from farthing.theory.pricing import check_positive
-from farthing.theory.shapes import ModelShape
-from farthing.units import format_seconds
+
+if TYPE_CHECKING:
+    from farthing.theory.planning.corpus_plan import CorpusPlan
 
 DEFAULT_P99_S = 0.2
 DEFAULT_LENGTHS = 300
 
 
+@checked
 def plan(
     model: str,
     *,
@@ -72,11 +77,13 @@ def plan(
         p99_s: seconds from arrival to vector that 99 % of the texts may take at the peak.
         peak_to_mean: peak rate over mean rate; None for 2, or the trace's busiest minute.
         spot: plan with spot devices beside the on-demand ones.
-        batch_share: share of the texts (0–1) that can wait: they fill idle time.
-        devices: names in the catalog; None for all that have a price.
+        batch_share: share of the texts (0–1) that can wait: they fill idle time, and APIs bill them at their batch
+            price where one is known.
+        devices: names in the catalog, or `local` for this machine as it was calibrated; None for all that have a
+            price, or local when a calibration is given.
         max_usd_per_hour: budget for all replicas together.
-        dtype: dtype of weights and activations; None for bf16, or fp16 where a device lacks it.
-        usd_per_hour: price of the one device in `devices`, instead of the catalog's.
+        dtype: dtype of weights and activations; None for bf16, or fp16 where a device lacks it, and fp32 for local.
+        usd_per_hour: price of the one device in `devices`; None for the catalog's, or the configuration's for local.
         calibration: file that `farthing calibrate --output` wrote, for the one device in `devices`.
         host_threads: threads of the server's host path; None for what was published or measured.
         count_tokens: counts the tokens of texts, for a file of texts; None to estimate them.
@@ -87,14 +94,27 @@ def plan(
         ModelError: the model's folder or configuration cannot be used.
         ModelUnavailableError: the model is neither known nor here, and the hub cannot be reached.
     """
+    # Here, so that a corpus does not wait for the queues of a service, nor either for what only a trace needs.
+    from farthing.catalog.planning.demand import Wanted, demand_of
+    from farthing.theory.planning.break_even import break_evens
+    from farthing.theory.planning.filling import filled
+    from farthing.theory.planning.rows import plan_rows
+    from farthing.theory.planning.sensitivity import sensitivity
+
     day = today or datetime.date.today()
-    arrivals = read_trace(Path(trace).expanduser()) if trace is not None else None
-    name, shape = resolve_shape(model)
+    arrivals = None
+    if trace is not None:
+        from farthing.catalog.planning.trace_file import read_trace
+
+        arrivals = read_trace(Path(trace).expanduser())
+    resolved = resolve_model(model)
+    name, shape, limit = resolved.name, resolved.shape, resolved.limit
     tokenizer = tokens_per_character_of(load_tokenizers(), shape.vocabulary)
     if lengths is None and arrivals is not None:
-        texts = counted_lengths(arrivals.tokens, arrivals.source).truncated(shape.max_positions)
+        given = counted_lengths(arrivals.tokens, arrivals.source)
     else:
-        texts = _lengths(lengths, shape, tokenizer, count_tokens)
+        given = _lengths(lengths, tokenizer, count_tokens)
+    texts = given.truncated(limit.tokens)
     apis = facts.api_prices()
     wanted = Wanted(
         rate=rate,
@@ -119,7 +139,7 @@ def plan(
     if max_usd_per_hour is not None:
         check_positive("the most USD per hour", max_usd_per_hour)
     rows, queues = plan_rows(field.candidates, demand, texts, max_usd_per_hour)
-    offers = api_offers(apis, tokenizer, day, demand.tokens_per_day)
+    offers = api_offers(apis, tokenizer, day, demand.tokens_per_day, batch_share=demand.batch_share)
     best = next((row for row in rows if row.feasible), None)
     against: tuple[BreakEven, ...] = ()
     idle = bursts = ups_and_downs = None
@@ -132,7 +152,11 @@ def plan(
             from farthing.catalog.planning.replay import followed, replayed
 
             bursts = replayed(
-                best, waiting.station, arrivals, demand, None if idle is None else idle.filler_step_s
+                best,
+                waiting.station,
+                arrivals.truncated(limit.tokens),
+                demand,
+                None if idle is None else idle.filler_step_s,
             )
             hourly = own.usd_per_hour(own.price.value)
             ups_and_downs = followed(best, waiting, arrivals, demand, hourly)
@@ -150,10 +174,18 @@ def plan(
         following=ups_and_downs,
         sensitivity=sensitivity(rows, field.newest_quotes),
         padding=_padding(field, texts),
-        notes=(*field.notes, *_trace_notes(arrivals), *_length_notes(texts), _tokenizer_note(tokenizer)),
+        notes=(
+            *field.notes,
+            *trace_notes(arrivals),
+            *cut_notes(given, limit),
+            *length_notes(texts),
+            *batch_share_notes(demand.batch_share),
+            tokenizer_note(tokenizer),
+        ),
     )
 
 
+@checked
 def plan_corpus(
     model: str,
     *,
@@ -172,13 +204,15 @@ def plan_corpus(
 ) -> CorpusPlan:
     """Plan a corpus before a deadline: devices × hours × dollars.
 
+    A deadline of a day or more leaves time for the APIs' batch endpoints: they are priced at those.
+
     Args:
         model: name in the catalog, a folder with a config.json, or a hub id.
         corpus_tokens: tokens to embed.
         deadline_s: seconds until they must be done.
         lengths: tokens per text, as in `plan`; None for 300.
         spot: plan with spot devices beside the on-demand ones.
-        devices: names in the catalog; None for all that have a price.
+        devices: as in `plan`.
         max_usd_per_hour: budget for all devices together.
         dtype: as in `plan`.
         usd_per_hour: as in `plan`.
@@ -192,12 +226,17 @@ def plan_corpus(
         ModelError: the model's folder or configuration cannot be used.
         ModelUnavailableError: the model is neither known nor here, and the hub cannot be reached.
     """
+    from farthing.theory.planning.corpus import corpus_rows
+    from farthing.theory.planning.corpus_plan import CorpusPlan
+
     day = today or datetime.date.today()
     check_positive("corpus tokens", corpus_tokens)
     check_positive("the deadline", deadline_s)
-    name, shape = resolve_shape(model)
+    resolved = resolve_model(model)
+    name, shape, limit = resolved.name, resolved.shape, resolved.limit
     tokenizer = tokens_per_character_of(load_tokenizers(), shape.vocabulary)
-    texts = _lengths(lengths, shape, tokenizer, count_tokens)
+    given = _lengths(lengths, tokenizer, count_tokens)
+    texts = given.truncated(limit.tokens)
     choice = DeviceChoice(
         devices=devices,
         spot=spot,
@@ -217,28 +256,34 @@ def plan_corpus(
         lengths=_shown(texts),
         rows=corpus_rows(field.candidates, corpus_tokens, deadline_s, texts, max_usd_per_hour),
         unpriced=field.unpriced,
-        apis=api_offers(facts.api_prices(), tokenizer, day, None),
+        apis=api_offers(
+            facts.api_prices(),
+            tokenizer,
+            day,
+            corpus_tokens=corpus_tokens,
+            batch_share=batch_share_of_corpus(deadline_s),
+        ),
         padding=_padding(field, texts),
         notes=(
             *field.notes,
             "every device is busy to the end; starting it and loading the model are not counted",
-            _tokenizer_note(tokenizer),
+            *cut_notes(given, limit),
+            deadline_note(deadline_s),
+            tokenizer_note(tokenizer),
         ),
     )
 
 
 def _lengths(
     given: LengthsInput | None,
-    shape: ModelShape,
     tokenizer: TokensPerCharacter,
     count_tokens: CountTokens | None,
 ) -> LengthDistribution:
-    texts = lengths_from(
+    return lengths_from(
         DEFAULT_LENGTHS if given is None else given,
         tokens_per_character=tokenizer.mid,
         count_tokens=count_tokens,
     )
-    return texts.truncated(shape.max_positions)
 
 
 def _shown(texts: LengthDistribution) -> PlanLengths:
@@ -250,28 +295,3 @@ def _shown(texts: LengthDistribution) -> PlanLengths:
 def _padding(field: Field, texts: LengthDistribution) -> tuple[PaddingWaste, ...]:
     saturation = field.candidates[0].steps.saturation_tokens(max(1, round(texts.mean)))
     return padding_wastes(texts, saturation)
-
-
-def _tokenizer_note(tokenizer: TokensPerCharacter) -> str:
-    return (
-        f"this model makes {tokenizer.mid:.3g} tokens of a character "
-        f"({tokenizer.low:.3g}–{tokenizer.high:.3g}): {tokenizer.source}"
-    )
-
-
-def _trace_notes(arrivals: Trace | None) -> list[str]:
-    if arrivals is None:
-        return []
-    return [
-        f"the trace's busiest minute has {arrivals.peak_to_mean:.3g}× its mean rate; the squared coefficient of "
-        f"variation between arrivals is {arrivals.interarrival_cv2:.3g} (Poisson: 1); its "
-        f"{format_seconds(arrivals.arrivals_s[-1])} are taken for a whole day"
-    ]
-
-
-def _length_notes(texts: LengthDistribution) -> list[str]:
-    if len(texts.lengths) > 1:
-        return []
-    return [
-        "all texts are taken to be equally long; different ones wait longer: give a profile or a file as lengths"
-    ]

@@ -11,11 +11,14 @@ from collections.abc import Callable, Sequence
 from operator import add
 
 from farthing.catalog.planning.trace_file import PEAK_WINDOW_S, Trace
-from farthing.scheduling.simulation import Arrivals, Policy, simulate, trace_times
+from farthing.scheduling.arrivals import Arrivals, trace_times
+from farthing.scheduling.simulation import Policy, simulate
 from farthing.theory.planning.day import COLD_START_S, following_replicas
-from farthing.theory.planning.plan import Following, PlanDemand, PlanRow, Replay
+from farthing.theory.planning.plan import PlanDemand, PlanRow
+from farthing.theory.planning.search import smallest
 from farthing.theory.planning.station import Station
-from farthing.theory.planning.waiting import Waiting, smallest
+from farthing.theory.planning.traced import Following, Replay
+from farthing.theory.planning.waiting import Waiting
 from farthing.theory.pricing import SECONDS_PER_DAY, usd_per_million_tokens
 
 SEED = 0
@@ -59,6 +62,7 @@ def replayed(
     arrivals = Arrivals(trace_times([time for time, _ in online]), lengths)
     host_s = [replica.host.lone_s(n) for n in lengths]
     step_s = _step_s(replica)
+    most_tokens = max(1, replica.largest_batch * replica.mean_length)
     tried: dict[int, tuple[float, float, float]] = {}
 
     def p50_p99_busy(count: int) -> tuple[float, float, float]:
@@ -67,8 +71,8 @@ def replayed(
                 servers=count * replica.streams,
                 routing=row.routing,
                 takes="share",
-                max_batch_texts=replica.largest_batch,
-                max_batch_size=max(1, replica.largest_batch * replica.mean_length),
+                max_batch_texts=most_tokens,  # a step is full by its tokens, not by its texts
+                max_batch_size=most_tokens,
                 filler_step_s=filler_step_s if demand.batch_share else None,
             )
             done = simulate(arrivals, policy, random.Random(SEED), step_s)

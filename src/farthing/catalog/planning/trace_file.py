@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import datetime
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -38,6 +38,10 @@ class Trace:
     arrivals_s: tuple[float, ...]
     tokens: tuple[int, ...]
     source: str
+
+    def truncated(self, most: int) -> Trace:
+        """Return the trace when texts longer than `most` tokens are cut to `most`."""
+        return replace(self, tokens=tuple(min(tokens, most) for tokens in self.tokens))
 
     @property
     def texts_per_s(self) -> float:

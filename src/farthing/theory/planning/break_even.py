@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from farthing.theory.planning.filling import BATCH_HEADROOM, fill
 from farthing.theory.planning.plan import ApiOffer, BreakEven, PlanDemand, PlanRow, Routing
-from farthing.theory.planning.waiting import Waiting, smallest
+from farthing.theory.planning.search import smallest
+from farthing.theory.planning.waiting import Waiting
 from farthing.theory.pricing import SECONDS_PER_DAY
 from farthing.units import SECONDS_PER_HOUR, TOKENS_PER_MILLION
 
@@ -48,7 +49,8 @@ def break_even_volume(
     Args:
         waiting: the queue of the device.
         usd_per_hour: price of one replica.
-        api_usd_per_million_tokens: the API's price per million tokens of the station's own tokenizer.
+        api_usd_per_million_tokens: what the API bills per million tokens of the station's own tokenizer; with a batch
+            share, list and batch price in the shares that they are paid for.
         peak_to_mean: peak rate / mean rate of a day.
         target_s: 99th percentile to keep at the peak.
         routing: one queue for all replicas, or each text to a replica at random.

@@ -10,9 +10,10 @@ from math import ceil
 
 from farthing.theory.lengths import LengthDistribution
 from farthing.theory.planning.candidate import Candidate, memory_shortage
-from farthing.theory.planning.plan import CorpusRow, UsdInterval
-from farthing.theory.planning.station import station
-from farthing.units import SECONDS_PER_HOUR, TOKENS_PER_MILLION, format_usd
+from farthing.theory.planning.corpus_plan import CorpusRow
+from farthing.theory.planning.plan import UsdInterval
+from farthing.theory.planning.station import MOST_REPLICAS, station
+from farthing.units import SECONDS_PER_HOUR, TOKENS_PER_MILLION, usd_format
 
 
 def corpus_rows(
@@ -50,16 +51,18 @@ def _row(
     price = candidate.price
     replica = station(candidate.steps, candidate.host, lengths)
     texts = tokens / replica.lengths.mean
-    shortage = memory_shortage(candidate.steps, replica.lengths.longest)
     device_s = texts * replica.text_s.mid
-    devices = max(1, ceil(device_s / deadline_s - 1e-9))
-    usd = devices * candidate.usd_per_hour(price.value)
-    over = max_usd_per_hour is not None and usd > max_usd_per_hour
-    reason = shortage
-    if reason is None and over and max_usd_per_hour is not None:
-        reason = (
-            f"{devices} devices cost {format_usd(usd)} per hour, the limit is {format_usd(max_usd_per_hour)}"
-        )
+    needed = device_s / deadline_s
+    reason = memory_shortage(candidate.steps, replica.lengths.longest)
+    if reason is None and needed > MOST_REPLICAS:
+        reason = f"it takes more than {MOST_REPLICAS:,} devices"
+    devices = max(1, ceil(needed - 1e-9)) if reason is None else None
+    if devices is not None and max_usd_per_hour is not None:
+        usd = devices * candidate.usd_per_hour(price.value)
+        if usd > max_usd_per_hour:
+            cost = f"{devices:,} devices cost" if devices > 1 else "1 device costs"
+            write = usd_format((usd, max_usd_per_hour))
+            reason = f"{cost} {write(usd)} per hour, the limit is {write(max_usd_per_hour)}"
 
     def total(quoted: float, text_s: float) -> float:
         return texts * text_s / SECONDS_PER_HOUR * candidate.usd_per_hour(quoted)
@@ -77,11 +80,11 @@ def _row(
         price_as_of=price.as_of,
         price_stale=price.stale,
         spot=candidate.spot,
-        devices=None if shortage else devices,
-        hours=None if shortage else device_s / devices / SECONDS_PER_HOUR,
-        usd_total=None if shortage else totals,
+        devices=devices,
+        hours=None if devices is None else device_s / devices / SECONDS_PER_HOUR,
+        usd_total=None if devices is None else totals,
         usd_per_million_tokens=None
-        if shortage
+        if devices is None
         else UsdInterval(
             low=totals.low / per_million, mid=totals.mid / per_million, high=totals.high / per_million
         ),

@@ -1,12 +1,16 @@
 """Plan: which devices, how many, at what price and latency, or the API; what `farthing plan` answers.
 
-Knows names and units. How they come about is in `planning`, `break_even` and `corpus_plan`.
+Knows names and units. How they come about is in `rows`, `break_even`, `filling` and `sensitivity`; what a trace adds
+is in `traced`, what `farthing plan` answers for a corpus in `corpus_plan`.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from farthing.theory.planning.traced import Following, Replay
 
 Routing = Literal["shared", "random"]
 
@@ -91,25 +95,38 @@ class ApiOffer:
         provider: who.
         model: which.
         usd_per_million_tokens: list price, of the provider's tokens.
+        usd_per_million_tokens_batch: price at its batch endpoint; None when none is known.
+        usd_per_million_tokens_billed: what this plan pays: list price, batch price, or the two in the shares of
+            the tokens that cannot and can wait.
         tokens_per_character: of its tokenizer.
-        usd_per_million_characters: the two together.
+        usd_per_million_characters: the price that is billed, with that.
         usd_per_million_own_tokens: the same per million tokens of the planned model.
         usd_per_month: of the demand; None in corpus mode.
-        as_of: date of the price.
+        usd_total: of the corpus; None of a service.
+        as_of: date of the list price.
         stale: whether that is older than the catalog's limit.
-        source: where the price comes from.
+        source: where it comes from.
+        batch_as_of: date of the batch price.
+        batch_stale: whether that is older than the limit.
+        batch_source: where it comes from.
     """
 
     provider: str
     model: str
     usd_per_million_tokens: float
+    usd_per_million_tokens_batch: float | None
+    usd_per_million_tokens_billed: float
     tokens_per_character: CharacterRate
     usd_per_million_characters: UsdInterval
     usd_per_million_own_tokens: UsdInterval
     usd_per_month: float | None
+    usd_total: float | None
     as_of: str
     stale: bool
     source: str
+    batch_as_of: str | None
+    batch_stale: bool
+    batch_source: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,59 +175,6 @@ class Filled:
     batch_tokens_per_day: float
     usd_per_million_tokens: float
     usd_per_million_tokens_before: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replay:
-    """A trace played through the replicas of the cheapest row, in the simulator.
-
-    Attributes:
-        device: the row's device.
-        replicas: how many.
-        routing: one queue for all, or each text to a replica at random.
-        texts: arrivals of the trace.
-        busy: share of the replicas' time that they ran; steps that are not full run longer per token, so it is
-            more than the utilization.
-        p50_s: median time from arrival to vector.
-        p99_s: its 99th percentile over the whole trace.
-        keeps_target: whether that is within the target.
-        replicas_needed: the fewest that keep it, at least those planned; None when not even 64 times as many do.
-    """
-
-    device: str
-    replicas: int
-    routing: Routing
-    texts: int
-    busy: float
-    p50_s: float
-    p99_s: float
-    keeps_target: bool
-    replicas_needed: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Following:
-    """The cheapest row's devices, started and stopped as the trace's load changes.
-
-    Attributes:
-        device: the row's device.
-        interval_s: how often the fleet is sized.
-        cold_start_s: how far ahead a replica has to be asked for.
-        replicas_least: fewest that stand at any time.
-        replicas_mean: how many stand on average.
-        replicas_most: most that stand at any time.
-        utilization: share of their saturated capacity in use.
-        usd_per_million_tokens: of the trace's mean rate.
-    """
-
-    device: str
-    interval_s: float
-    cold_start_s: float
-    replicas_least: int
-    replicas_mean: float
-    replicas_most: int
-    utilization: float
-    usd_per_million_tokens: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,60 +282,6 @@ class Plan:
     replay: Replay | None
     following: Following | None
     sensitivity: tuple[Sensitivity, ...]
-    padding: tuple[PaddingWaste, ...]
-    notes: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the plan as plain JSON types, with the documented keys."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CorpusRow:
-    """One device working off a corpus before a deadline.
-
-    Attributes:
-        device: short name of the device.
-        provider: whose price it is.
-        usd_per_hour: price of one device.
-        price_as_of: ISO 8601 date of its newest quote.
-        price_stale: whether that is older than the catalog's limit.
-        devices: how many work side by side.
-        hours: how long each works.
-        usd_total: device-hours × price; of spot devices with the work that interruptions lose.
-        usd_per_million_tokens: the same per token.
-        tokens_per_s: throughput of one device, host included.
-        feasible: whether memory and budget are kept.
-        reason: why not; None when feasible.
-    """
-
-    device: str
-    provider: str
-    usd_per_hour: float
-    price_as_of: str
-    price_stale: bool
-    spot: bool
-    devices: int | None
-    hours: float | None
-    usd_total: UsdInterval | None
-    usd_per_million_tokens: UsdInterval | None
-    tokens_per_s: float
-    feasible: bool
-    reason: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CorpusPlan:
-    """Devices × hours × dollars for a corpus, and what the APIs ask for it."""
-
-    model: str
-    dtype: str
-    corpus_tokens: float
-    deadline_s: float
-    lengths: PlanLengths
-    rows: tuple[CorpusRow, ...]
-    unpriced: tuple[str, ...]
-    apis: tuple[ApiOffer, ...]
     padding: tuple[PaddingWaste, ...]
     notes: tuple[str, ...]
 

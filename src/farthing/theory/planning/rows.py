@@ -12,10 +12,11 @@ from farthing.theory.lengths import LengthDistribution
 from farthing.theory.planning.candidate import Candidate, memory_shortage
 from farthing.theory.planning.filling import BATCH_HEADROOM, fill
 from farthing.theory.planning.plan import PlanDemand, PlanRow, Routing, UsdInterval
-from farthing.theory.planning.station import station
-from farthing.theory.planning.waiting import MOST_REPLICAS, Latency, Waiting, smallest
+from farthing.theory.planning.search import smallest
+from farthing.theory.planning.station import MOST_REPLICAS, station
+from farthing.theory.planning.waiting import Latency, Waiting
 from farthing.theory.pricing import DAYS_PER_MONTH, SECONDS_PER_DAY, usd_per_million_tokens
-from farthing.units import format_seconds, format_usd
+from farthing.units import format_seconds, usd_format
 
 ROUTINGS: tuple[Routing, ...] = ("shared", "random")
 
@@ -117,7 +118,7 @@ def _row(
     count = waiting.fewest_replicas(peak_rate, demand.p99_s, routing)
     if count is None:
         return row(f"it takes more than {MOST_REPLICAS:,} replicas")
-    p99 = waiting.time_in_system(peak_rate, count, routing, 0.99)
+    p99 = waiting.time_in_system(peak_rate, count, routing, 0.99, demand.p99_s)
     if demand.batch_share:
         # Batch work needs room on the mean of the day, and a step that keeps the target beside it.
         least = max(count, ceil(demand.texts_per_s * replica.text_s.mid / BATCH_HEADROOM))
@@ -130,9 +131,10 @@ def _row(
             p99 = Latency(step.p99_s, f"{step.p99_source}; and a step of batch work, V·(1 + ρ) at most")
     usd = count * candidate.usd_per_hour(price.value)
     over = max_usd_per_hour is not None and usd > max_usd_per_hour
+    write = usd_format((usd, max_usd_per_hour))
     return row(
-        f"{count} replica{'s' if count > 1 else ''} cost {format_usd(usd)} per hour, the limit is "
-        f"{format_usd(max_usd_per_hour)}"
+        f"{count} replica{'s' if count > 1 else ''} cost {write(usd)} per hour, the limit is "
+        f"{write(max_usd_per_hour)}"
         if over and max_usd_per_hour is not None
         else None,
         replicas=count,

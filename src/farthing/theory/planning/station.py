@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 from farthing.theory.lengths import LengthDistribution
 from farthing.theory.queueing.service_times import ServiceTimes
-from farthing.theory.steps import HostPath, Interval, StepModel
+from farthing.theory.steps import SATURATION, HostPath, Interval, StepModel
+
+MOST_REPLICAS = 100_000
+"""More than anyone rents: a demand beyond it is taken for a mistyped one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +28,7 @@ class Station:
         stretch: mean time of the texts over that of a text of mean length, both in large steps: attention over
             long texts costs more than their share of tokens.
         text_s: mean seconds of a saturated replica per text: its capacity is 1 / text_s.
-        largest_batch: texts of mean length up to the saturation point, at least 1.
+        largest_batch: texts of mean length up to the saturation point of device and host together, at least 1.
         streams: steps that run side by side in a replica.
         host_bound: whether the host, not the device, limits the capacity.
     """
@@ -80,7 +83,13 @@ def station(steps: StepModel, host: HostPath, lengths: LengthDistribution) -> St
     endless = {n: max(n / speed[n].mid, host.busy_s(n)) for n in speed}
     host_s = grouped.expected(host.busy_s)
     text_s = Interval(max(device_s.low, host_s), max(device_s.mid, host_s), max(device_s.high, host_s))
+    # Where the host sets the pace, fewer texts saturate than on the device alone; more would only wait longer.
     largest_batch = max(1, steps.saturation_tokens(mean) // mean)
+    ends = {grouped.lengths[0], mean, grouped.lengths[-1]}
+    if all(host.busy_s(n) > n / speed[n].mid for n in ends):
+        most = largest_batch * mean
+        tokens = max(n * _saturating(steps, host, n, endless[n], max(1, most // n)) for n in ends)
+        largest_batch = max(1, min(tokens, most) // mean)
     stretch = text_s.mid / endless[mean]
     full_s = stretch * _step_s(steps, host, largest_batch, mean) / largest_batch
     alone = {n: _step_s(steps, host, 1, n) for n in grouped.lengths}
@@ -101,9 +110,19 @@ def station(steps: StepModel, host: HostPath, lengths: LengthDistribution) -> St
     )
 
 
+def _saturating(steps: StepModel, host: HostPath, length: int, endless_s: float, most: int) -> int:
+    """Return the fewest texts of a step, at most `most`, at which device and host together saturate."""
+    low, high = 0, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        reached = steps.streams * middle * endless_s >= SATURATION * _step_s(steps, host, middle, length)
+        low, high = (low, middle) if reached else (middle, high)
+    return high
+
+
 def _step_s(steps: StepModel, host: HostPath, texts: int, length: int) -> float:
     """Return the seconds of a stream that a step of texts of one length takes, on the device or on the host."""
-    return max(steps.seconds(texts, length).mid, texts * host.busy_s(length) * steps.streams)
+    return max(steps.expected_s(texts, length), texts * host.busy_s(length) * steps.streams)
 
 
 def _service(seconds: dict[int, float], lengths: LengthDistribution) -> ServiceTimes:

@@ -14,19 +14,20 @@ Knows the queueing formulas. Knows no price.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, inf, log
 
 from farthing.theory.planning.plan import Routing
-from farthing.theory.planning.station import Station
+from farthing.theory.planning.search import smallest
+from farthing.theory.planning.station import MOST_REPLICAS, Station
 from farthing.theory.queueing import replicas, single_server
 from farthing.theory.queueing.batch_queue import BatchQueue
 from farthing.theory.queueing.service_times import ServiceTimes, constant
+from farthing.theory.queueing.shared_batches import SharedBatches
 
-MOST_REPLICAS = 100_000
-"""More than anyone rents: a demand beyond it is taken for a mistyped one."""
-
+SHARED_ERROR = 0.25
+"""What several replicas on one queue add to the 99th percentile of lone texts is too low by more than this in one cell
+of sixteen. Replicas are counted as if it always were: one too few costs the target."""
 
 USUAL_RISE = 4.0
 """First guess of b in p99 ≈ lone + b·ρ/(1−ρ), in texts × (1 + CV²): it only sets where the search begins."""
@@ -72,22 +73,27 @@ class Waiting:
         self._queues: dict[float, BatchQueue] = {}
         self._batching: dict[tuple[float, float], float] = {}
         self._alone: dict[tuple[float, int, float], float] = {}
+        self._together: SharedBatches | None = None
+        self._shared: dict[tuple[float, int, float], float] = {}
         self._known: dict[tuple[float, int], _Known] = {}
         self._fewest: dict[tuple[float, float], int | None] = {}
 
-    def time_in_system(self, texts_per_s: float, count: int, routing: Routing, quantile: float) -> Latency:
+    def time_in_system(
+        self, texts_per_s: float, count: int, routing: Routing, quantile: float, above_s: float = inf
+    ) -> Latency:
         """Return how long texts take from arrival to vector, at a quantile.
 
         One at a time: M/G/1 by inversion of the Pollaczek–Khinchine transform, M/G/c by approximation.
-        Batched, random routing: the embedded Markov chain of each replica. Batched on one queue there is no
-        closed form; both random routing and serving one at a time are slower, so the lower of the two is an
-        upper estimate: at most 12 % low beside the simulator, and far too high where many replicas are busy.
+        Batched, random routing: the embedded Markov chain of each replica. Batched on one queue: the
+        approximation of shared_batches.py.
 
         Args:
             texts_per_s: arrivals, all replicas together.
             count: replicas.
             routing: one queue for all, or each text to a replica at random.
             quantile: 0–1, for example 0.99.
+            above_s: where the approximation for one queue is above so many seconds, random routing is told
+                instead, which the replicas are free to do.
 
         Returns:
             Seconds, infinite when the replicas cannot keep up, and their source.
@@ -96,17 +102,18 @@ class Waiting:
         host_s = station.host.lone_s(station.lengths.quantile(quantile))
         servers = station.streams * (count if routing == "shared" else 1)
         arrivals = texts_per_s if routing == "shared" else texts_per_s / count
-        exact = "M/G/1, Pollaczek–Khinchine transform inverted"
-        source = exact if servers == 1 else f"M/G/{servers}, approximated"
         if station.largest_batch == 1:
+            exact = "M/G/1, Pollaczek–Khinchine transform inverted"
+            source = exact if servers == 1 else f"M/G/{servers}, approximated"
             return Latency(self._one_at_a_time(arrivals, servers, quantile) + host_s, source)
-        chain = f"batches of up to {station.largest_batch}, embedded Markov chain"
-        batched = self._batched(texts_per_s / count, quantile)
-        if routing == "random" or servers == station.streams:
-            return Latency(batched + host_s, chain)
-        alone = self._one_at_a_time(arrivals, servers, quantile)
-        best, how = (alone, source) if alone < batched else (batched, chain)
-        return Latency(best + host_s, f"upper estimate for a shared queue: {how}")
+        batches = f"batches of up to {station.largest_batch}"
+        if routing == "shared" and count > 1:
+            seconds = self._on_one_queue(arrivals, servers, quantile) + host_s
+            if seconds <= above_s:
+                return Latency(seconds, f"{batches} from one queue, approximated")
+        return Latency(
+            self._batched(texts_per_s / count, quantile) + host_s, f"{batches}, embedded Markov chain"
+        )
 
     def keeps(self, texts_per_s: float, count: int, routing: Routing, target_s: float) -> bool:
         """Return whether the 99th percentile is at most `target_s`. Arguments as in `time_in_system`."""
@@ -117,10 +124,12 @@ class Waiting:
             return self.time_in_system(texts_per_s, count, routing, 0.99).seconds <= target_s
         each = texts_per_s / count
         if routing == "shared" and count > 1:
-            unbatched = self._of(target_s, count)
-            if unbatched.unsure(each):
-                unbatched.learn(each, self._unbatched_s(texts_per_s, count) <= target_s)
-            if unbatched.kept(each):
+            together = self._of(target_s, count)
+            if together.unsure(each):
+                seconds = self.time_in_system(texts_per_s, count, "shared", 0.99).seconds
+                more_s = SHARED_ERROR * max(0.0, seconds - station.lone_s(0.99))
+                together.learn(each, seconds + more_s <= target_s)
+            if together.kept(each):
                 return True  # the chain is dearer to compute, and not needed
         alone = self._of(target_s, 1)
         if alone.unsure(each):
@@ -147,11 +156,11 @@ class Waiting:
         alone = self._fewest_batching_alone(texts_per_s, target_s, least)
         if routing == "random" or alone is None or alone == 1:
             return alone
-        # On a shared queue no more are needed, and fewer where texts one at a time keep the target.
+        # On a shared queue no more are needed: who has it may still route at random.
         return smallest(
             lambda count: count >= alone or self.keeps(texts_per_s, count, "shared", target_s),
             least,
-            max(least, alone - 1),
+            min(max(least, self._first_guess(texts_per_s, target_s, routing)), alone - 1),
             alone,
         )
 
@@ -207,11 +216,16 @@ class Waiting:
     def _of(self, target_s: float, count: int) -> _Known:
         return self._known.setdefault((target_s, count), _Known())
 
-    def _unbatched_s(self, texts_per_s: float, count: int) -> float:
-        """Return the 99th percentile on a shared queue if texts run one at a time."""
+    def _on_one_queue(self, arrivals_per_s: float, servers: int, quantile: float) -> float:
         station = self.station
-        host_s = station.host.lone_s(station.lengths.quantile(0.99))
-        return self._one_at_a_time(texts_per_s, station.streams * count, 0.99) + host_s
+        if self._together is None:
+            self._together = SharedBatches(
+                station.batch_s, station.largest_batch, station.service, station.in_full_steps
+            )
+        key = arrivals_per_s, servers, quantile
+        if key not in self._shared:
+            self._shared[key] = self._together.quantile_s(*key)
+        return self._shared[key]
 
     def _one_at_a_time(self, arrivals_per_s: float, servers: int, quantile: float) -> float:
         key = arrivals_per_s, servers, quantile
@@ -238,10 +252,11 @@ class Waiting:
             self._queues[arrivals] = BatchQueue(arrivals, station.batch_s, station.largest_batch)
         seconds = self._queues[arrivals].quantile_s(quantile)
         mixed = station.in_full_steps
-        if len(mixed.seconds) == 1 or not seconds < inf:
+        if len(mixed.seconds) == 1 or not seconds < inf or quantile <= 0.5:
             return seconds
         # The chain serves texts of one length. What their variety adds is taken from the server of one text at a
-        # time with the same work: it is the work before a text, and its own, that varies.
+        # time with the same work: it is the work before a text, and its own, that varies. The median of texts of
+        # different lengths is below that of like ones, if anything.
         return seconds + max(
             0.0,
             self._one_server_s(arrivals, mixed, quantile)
@@ -267,27 +282,3 @@ class Waiting:
             # On a shared queue of c servers the wait is about c times shorter.
             low = 1 - (1 - low) / ceil(load / low)
         return ceil(min(load / low if low else inf, MOST_REPLICAS))
-
-
-def smallest(keeps: Callable[[int], bool], least: int, guess: int, most: int) -> int | None:
-    """Return the smallest count of at least `least` that keeps, looking outwards from `guess`; None above `most`.
-
-    Whatever more than a count that keeps, keeps too.
-    """
-    step = 1
-    if keeps(guess):
-        high, low = guess, max(least - 1, guess - step)
-        while low >= least and keeps(low):
-            high, step = low, 2 * step
-            low = max(least - 1, high - step)
-    else:
-        low, high = guess, guess + step
-        while not keeps(high):
-            if high > most:
-                return None
-            low, step = high, 2 * step
-            high = low + step
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if keeps(middle) else (middle, high)
-    return high

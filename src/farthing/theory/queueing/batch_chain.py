@@ -12,6 +12,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from farthing.theory.queueing.decay import tail_ratio
+
 DENSE = 12
 """Up to this cap every number of texts is a state of its own."""
 
@@ -113,28 +115,6 @@ def solved_chain(arrivals_per_s: float, seconds: Callable[[int], float], cap: in
         width = high - low
         low = max(1.0, low - width / 3) if short_below else low
         high = high + width / 2 if short_above else high
-
-
-def tail_ratio(full_arrivals: float, cap: int) -> float:
-    """Return the factor by which the probability of one text more falls, for long queues.
-
-    Args:
-        full_arrivals: mean arrivals during a full step, above 0 and below `cap`.
-        cap: texts in a full step.
-
-    Source: above the cap the chain is a random walk with steps Poisson − cap; its probabilities fall like w⁻ⁿ
-    with w > 1 and w^cap = exp(arrivals·(w − 1)).
-    """
-    # f(x) = cap·x − arrivals·(e^x − 1) is concave with zeros at 0 and at ln w: Newton from the right of it.
-    x = 1.0
-    while cap * x > full_arrivals * math.expm1(x):
-        x *= 2
-    for _ in range(60):
-        step = (cap * x - full_arrivals * math.expm1(x)) / (cap - full_arrivals * math.exp(x))
-        x -= step
-        if abs(step) < 1e-12 * x:
-            break
-    return math.exp(-x)
 
 
 def _range(arrivals_per_s: float, seconds: Callable[[int], float], cap: int) -> tuple[float, float]:

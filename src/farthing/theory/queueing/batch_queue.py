@@ -11,17 +11,16 @@ it; then its own step runs, with it, those before it in the step, and those who 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-from itertools import accumulate
 
 from farthing.errors import InputError
 from farthing.theory.queueing.batch_chain import BEYOND_CAP, FAR, BatchChain, solved_chain
 from farthing.theory.queueing.quantiles import tail_quantile
 from farthing.theory.queueing.service_times import constant
 from farthing.theory.queueing.single_server import mean_wait_s, time_in_system_quantile_s
+from farthing.theory.queueing.spreads import Crowd, Spread, joined, poisson_above, poisson_numbers
 
-PANELS = 4
+PANELS = 3
 """Parts of a step for which a text's place in the queue is computed apart, where the cap matters."""
 
 IGNORED = 1e-6
@@ -29,10 +28,6 @@ IGNORED = 1e-6
 
 LIKE_STEPS = 1.25
 """Steps that differ by less than this factor are computed together where the cap matters."""
-
-EXACT_MEAN = 6.0
-"""Poisson numbers of up to this mean are taken one by one, larger ones some way apart."""
-
 
 FULL = 1 - 1e-9
 """Utilization from which a server counts as full: rounding alone decides there whether the queue settles."""
@@ -65,7 +60,7 @@ class BatchQueue:
         self._known: dict[int, float] = {}
         self._full_s = self._seconds(largest_batch)
         self._solved: BatchChain | None = None
-        self._spreads: list[_Spread] | None = None
+        self._spreads: list[Spread] | None = None
 
     @property
     def utilization(self) -> float:
@@ -148,32 +143,32 @@ class BatchQueue:
         """Return how many full steps of wait are followed; from there on the tail is exponential."""
         return 1 + math.ceil((BEYOND_CAP * math.sqrt(self._cap) + 3) / self._cap)
 
-    def _all_spreads(self) -> list[_Spread]:
+    def _all_spreads(self) -> list[Spread]:
         """Return the latencies of the texts that come per step, idle time before it included."""
         chain, rate, cap = self._chain(), self._arrivals_per_s, self._cap
         logs = [math.lgamma(queue) for queue in chain.queues]
         spreads = []
         alone = 0.0
-        crowded = _Crowd()
-        full = _Crowd()
+        crowded = Crowd()
+        full = Crowd()
         for queue, share, step_s in chain.spread_out(cap * (self._full_steps() + 1)):
             mean = rate * step_s
             if queue <= cap:
                 alone += share * math.exp(-mean)
             if queue >= cap:
                 full.add(step_s, queue - cap, share)
-            elif share * _poisson_above(mean, cap) > IGNORED:
+            elif share * poisson_above(mean, cap) > IGNORED:
                 if crowded.share and step_s > LIKE_STEPS * crowded.step_s:
                     spreads.append(self._placed(crowded, chain))
-                    crowded = _Crowd()
+                    crowded = Crowd()
                 crowded.add(step_s, 0.0, share)
             elif share > IGNORED:
                 spreads.append(self._together(step_s, share, chain, logs))
         spreads += [self._placed(crowd, chain) for crowd in (crowded, full) if crowd.share > IGNORED]
-        spreads.append(_Spread(0.0, [(self._seconds(1), alone)]))
+        spreads.append(Spread(0.0, [(self._seconds(1), alone)]))
         return spreads
 
-    def _together(self, step_s: float, share: float, chain: BatchChain, logs: list[float]) -> _Spread:
+    def _together(self, step_s: float, share: float, chain: BatchChain, logs: list[float]) -> Spread:
         """Return the latencies of those who come during a step and are all in the next one.
 
         Then the others who come during it are Poisson whenever in it the text itself comes, so the next step is
@@ -181,7 +176,7 @@ class BatchQueue:
         """
         mean = self._arrivals_per_s * step_s
         log_mean, reach = math.log(mean), FAR * math.sqrt(mean) + FAR
-        return _Spread(
+        return Spread(
             step_s,
             [
                 (next_s, share * mean * width * math.exp((queue - 1) * log_mean - mean - log))
@@ -192,7 +187,7 @@ class BatchQueue:
             ],
         )
 
-    def _placed(self, crowd: _Crowd, chain: BatchChain) -> _Spread:
+    def _placed(self, crowd: Crowd, chain: BatchChain) -> Spread:
         """Return the latencies of those who come during steps after which not all may fit in the next one."""
         cap, step_s, rate = self._cap, crowd.step_s, self._arrivals_per_s
         panel_s = step_s / PANELS
@@ -204,7 +199,7 @@ class BatchQueue:
             # Texts by how many full steps they wait, and within the step after them by their place in it.
             places: list[dict[int, float]] = [{} for _ in range(followed)]
             late = 0.0
-            for n, p in _poisson_numbers(rate * (step_s - left_s)):
+            for n, p in poisson_numbers(rate * (step_s - left_s)):
                 for carried, share in crowd.carried:
                     place = (carried + n) / spacing
                     below = math.floor(place)
@@ -224,94 +219,8 @@ class BatchQueue:
                     start_s = panel * panel_s + full_steps * self._full_s
                     lows += [
                         (start_s + chain.step_at(texts), weight)
-                        for texts, weight in _joined(
-                            row, _poisson_numbers(rate * (left_s + full_steps * self._full_s)), cap
+                        for texts, weight in joined(
+                            row, poisson_numbers(rate * (left_s + full_steps * self._full_s)), cap
                         )
                     ]
-        return _Spread(panel_s, lows)
-
-
-class _Crowd:
-    """States with steps of about the same length, after which not all who wait may fit in the next one.
-
-    Attributes:
-        step_s: mean seconds of the steps.
-        share: probability of all.
-        carried: (texts that are left over when the step starts, probability).
-    """
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self.step_s = self.share = 0.0
-        self.carried: list[tuple[float, float]] = []
-
-    def add(self, step_s: float, carried: float, share: float) -> None:
-        """Add a state."""
-        self.share += share
-        self.step_s += (step_s - self.step_s) * share / self.share if self.share else 0.0
-        if self.carried and self.carried[-1][0] == carried:
-            share += self.carried.pop()[1]
-        self.carried.append((carried, share))
-
-
-class _Spread:
-    """Latencies that are uniform over intervals of one width."""
-
-    def __init__(self, width_s: float, lows: list[tuple[float, float]]) -> None:
-        """Take (start of an interval in seconds, texts in it); an infinite start is later than all asked for."""
-        lows.sort()
-        self._width_s = width_s
-        self._lows = [low for low, _ in lows]
-        self._below = [0.0, *accumulate(weight for _, weight in lows)]
-        self._moments = [0.0, *accumulate(low * weight for low, weight in lows if low < math.inf)]
-
-    @property
-    def total(self) -> float:
-        """All texts."""
-        return self._below[-1]
-
-    def above(self, t_s: float) -> float:
-        """Return how many texts take longer than `t_s`."""
-        after = bisect_left(self._lows, t_s) if self._width_s else bisect_right(self._lows, t_s)
-        whole = self._below[-1] - self._below[after]
-        first = bisect_right(self._lows, t_s - self._width_s, 0, after)
-        if first == after or not self._width_s:
-            return whole
-        weight = self._below[after] - self._below[first]
-        moment = self._moments[after] - self._moments[first]
-        return whole + (moment - (t_s - self._width_s) * weight) / self._width_s
-
-
-def _joined(places: dict[int, float], later: list[tuple[int, float]], cap: int) -> list[tuple[int, float]]:
-    """Return (texts in the step, texts that it is the step of): the place of a text and those who come after it."""
-    own = [0.0] * (cap + 1)
-    for place, weight in places.items():
-        free = cap - place
-        rest = weight
-        for n, p in later:
-            if n >= free:
-                break
-            part = weight * p
-            own[place + n] += part
-            rest -= part
-        own[cap] += rest
-    return [(texts, weight) for texts, weight in enumerate(own) if weight > 0]
-
-
-def _poisson_above(mean: float, number: int) -> float:
-    """Return an upper bound of the probability of more than `number`, above the mean (Chernoff's)."""
-    if number <= mean:
-        return 1.0
-    return math.exp(number - mean - number * math.log(number / mean))
-
-
-def _poisson_numbers(mean: float) -> list[tuple[int, float]]:
-    """Return numbers with their Poisson probabilities; of a large mean only some, which stand for those between."""
-    deviation = math.sqrt(mean)
-    stride = 1 if mean <= EXACT_MEAN else max(1, round(deviation))
-    low = max(0, math.floor(mean - 3.5 * deviation))
-    log_mean = math.log(mean)
-    numbers = range(low, math.ceil(mean + 4 * deviation) + 2, stride)
-    weights = [math.exp(n * log_mean - mean - math.lgamma(n + 1)) for n in numbers]
-    total = sum(weights)
-    return [(n, weight / total) for n, weight in zip(numbers, weights, strict=True)]
+        return Spread(panel_s, lows)

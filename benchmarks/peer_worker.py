@@ -26,7 +26,7 @@ def load(engine: str, model: str) -> Encode:
     if engine.startswith("farthing"):
         from farthing import Embedder
 
-        ours = Embedder(model, dtype="bf16" if engine.endswith("bf16") else "fp32")
+        ours = Embedder(model, dtype="bf16" if engine.endswith("bf16") else "fp32", cache_texts=0)
         return lambda texts, _batch: ours.encode(texts)
     from sentence_transformers import SentenceTransformer
 

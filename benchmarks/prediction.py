@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scifact-texts", type=int, default=None, help="seeded sample; default all")
     arguments = parser.parse_args()
-    embedder = Embedder()
+    embedder = Embedder(cache_texts=0)
     calibrate_model(embedder.model, calibrate_machine("fp32"))
     words = embedder.model.tokenizer.words()
     corpora = {

@@ -34,6 +34,8 @@ _EXTRAS = {
     ),
     "matplotlib": "report",
     **dict.fromkeys(("genai_prices", "gpuhunt"), "live-prices"),
+    "langchain_core": "langchain",
+    "llama_index": "llama-index",
 }
 """Extra that brings each optional package, by the package's import name."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farthing.bulk import embedder as module
 from farthing.bulk.embedder import Embedder, EmbedResult
-from farthing.engine.model import EmbeddingModel
 from farthing.errors import InputError
-from farthing.theory.devices import Calibration, ModelCalibration, StepTimes
 from farthing.theory.flops import forward_flops
-from makers import make_calibration, make_model_calibration
+
+pytestmark = pytest.mark.usefixtures("_calibrated")
 
 WORDS = ["the", "cost", "of", "a", "text", "is", "what", "reading", "it", "took", "and", "no", "more"]
 
@@ -60,44 +57,6 @@ def cosines(ours: npt.NDArray[np.float32], theirs: npt.NDArray[np.float32]) -> n
     cosine: npt.NDArray[np.float64] = (a * b).sum(axis=-1) / np.linalg.norm(a, axis=-1)
     cosine /= np.linalg.norm(b, axis=-1)
     return cosine
-
-
-@pytest.fixture(scope="module")
-def tiny(tiny_bert: Path) -> Embedder:
-    return Embedder(str(tiny_bert))
-
-
-@pytest.fixture(scope="module")
-def default(minilm: Path) -> Embedder:
-    return Embedder()
-
-
-@pytest.fixture(scope="module")
-def prompted(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Embedder:
-    """Return an embedder with prompts, one of them the default, that does not normalise."""
-    folder = Path(shutil.copytree(tiny_bert, tmp_path_factory.mktemp("prompted") / "model"))
-    modules = json.loads((folder / "modules.json").read_text())
-    (folder / "modules.json").write_text(json.dumps(modules[:2]))
-    (folder / "config_sentence_transformers.json").write_text(
-        json.dumps({"prompts": {"query": "of: ", "plain": ""}, "default_prompt_name": "query"})
-    )
-    return Embedder(str(folder))
-
-
-@pytest.fixture(autouse=True)
-def _calibrated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand in for the measurements, which take seconds."""
-
-    def ensure(model: EmbeddingModel, _: object) -> tuple[Calibration, ModelCalibration]:
-        measured = make_model_calibration(
-            model=model.checkpoint.name,
-            streams=model.compiled.streams,
-            step_times=StepTimes((8, 64), (128, 1024), ((1e-4, 8e-4), (1e-4, 8e-4))),
-            new_shape_s=0.0,
-        )
-        return make_calibration(machine="a machine", peak_flops_per_s=1e11), measured
-
-    monkeypatch.setattr(module, "ensure_calibrated", ensure)
 
 
 def test_one_text_is_a_vector_and_several_a_matrix(tiny: Embedder) -> None:
@@ -160,7 +119,7 @@ def test_fewer_dimensions_have_length_one_again(tiny: Embedder) -> None:
 
 @pytest.mark.parametrize("dimension", [0, -1, 37])
 def test_a_dimension_out_of_range(tiny: Embedder, dimension: int) -> None:
-    with pytest.raises(InputError, match=f"truncate_dim {dimension}: must be 1 to 36"):
+    with pytest.raises(InputError, match=f"{dimension} dimensions: must be 1 to 36"):
         tiny.encode(["a"], truncate_dim=dimension)
 
 

@@ -46,7 +46,7 @@ class TestHeader:
         path = output(tmp_path, random_vectors(3, 4), revision="53aa", pooling="mean", dtype="fp32")
         header = read_header(path)
         assert (header.model, header.revision, header.pooling) == ("tiny", "53aa", "mean")
-        assert (header.dimension, header.rows) == (4, 3)
+        assert (header.format.precision, header.format.dimension, header.rows) == ("float32", 4, 3)
         assert header.metadata["dtype"] == "fp32"
 
     def test_what_was_not(self, tmp_path: Path) -> None:

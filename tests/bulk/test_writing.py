@@ -62,6 +62,7 @@ def test_plain_pyarrow_reads_it(tmp_path: Path) -> None:
         b"farthing.revision": b"53aa",
         b"farthing.pooling": b"mean",
         b"farthing.dimension": b"3",
+        b"farthing.precision": b"float32",
     }
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.parquet"]
 

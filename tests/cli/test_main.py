@@ -169,6 +169,8 @@ BAD_OPTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "dtype the processor has not": (("--dtype", "fp8"), ("'fp8'", "fp32")),
     "limit 0": (("--limit", "0"), ("limit 0",)),
     "id field of plain text": (("--id-field", "id"), ("--id-field",)),
+    "unknown precision": (("--precision", "int4"), ("precision 'int4'", "binary, ubinary")),
+    "more dimensions than there are": (("--dimensions", "37"), ("37 dimensions", "1 to 36")),
     "unknown prompt": (("--prompt-name", "query"), ("prompt 'query'",)),
     "negative price": (("--usd-per-hour", "-1"), ("--usd-per-hour",)),
     "unknown option": (("--lenght", "8"), ("--lenght", "farthing embed --help")),
@@ -592,7 +594,10 @@ def test_help_of_a_command(farthing: Farthing, command: str) -> None:
 @pytest.mark.parametrize(
     ("command", "defaults"),
     [
-        ("embed", ("all-MiniLM-L6-v2", "local", "fp32", "the model's own", "text", "row number", "all")),
+        (
+            "embed",
+            ("all-MiniLM-L6-v2", "local", "fp32", "the model's own", "text", "row number", "all", "float32"),
+        ),
         ("search", ("5", "the one in the file")),
         ("explain", ("h100-sxm", "1024", "1", "bf16; local: fp32", "catalog")),
         ("calibrate", ("all-MiniLM-L6-v2", "newest", "fp32")),

@@ -29,6 +29,7 @@ RECEIPT = Receipt(
     texts=12_345,
     embedded=12_345,
     duplicates=1_234,
+    cached=0,
     failed=0,
     truncated=56,
     tokens=TokenCounts(input=2_345_678, useful=2_222_222, padded=22_447, reused=0, trimmed=0),
@@ -130,6 +131,12 @@ def test_a_receipt_of_a_job_that_was_not_predicted() -> None:
     )
     assert "predicted" not in text
     assert "repeats" not in text
+    assert "known" not in text
+
+
+def test_a_receipt_of_texts_that_came_again() -> None:
+    text = unwrapped(drawn(replace(RECEIPT, cached=321), 120))
+    assert "12,345, 1,234 repeats not computed again, 321 known from before, 56 truncated" in text
 
 
 @pytest.mark.parametrize("odd", ["[bold]x[/bold]", "[/]", "[red]", "[link=a]b", "\\[x]"])

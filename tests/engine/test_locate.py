@@ -49,6 +49,13 @@ def test_a_folder_under_home(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -
     assert locate_model(f"~/{tiny_bert.name}").folder == tiny_bert.resolve()
 
 
+@pytest.mark.parametrize("mark", ["config.json", "modules.json", "adapter_config.json"])
+def test_a_folder_of_any_kind_of_model_is_one(tmp_path: Path, mark: str) -> None:
+    """Which kind, and whether it runs, is for the checkpoint to say."""
+    (tmp_path / mark).write_text("{}")
+    assert locate_model(str(tmp_path)).folder == tmp_path.resolve()
+
+
 def test_a_folder_without_config(tmp_path: Path) -> None:
     message = refusal(str(tmp_path))
     assert str(tmp_path) in message

@@ -16,10 +16,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from farthing.engine import openvino_model
+from farthing.engine import graphs
 from farthing.engine.checkpoint import Checkpoint, read_checkpoint
+from farthing.engine.graphs import cached_graph
 from farthing.engine.locate import locate_model
-from farthing.engine.openvino_model import OpenVinoModel, cached_graph
+from farthing.engine.openvino_model import OpenVinoModel
 from farthing.errors import EngineError, InputError
 
 VECTOR = """
@@ -27,7 +28,7 @@ import sys
 from farthing.engine.model import load_model
 model = load_model(sys.argv[1])
 ids = model.tokenizer.encode(["the end of a story"]).ids
-print(model.compiled.stream().run(ids, len(ids[0])).tolist())
+print(model.compiled.stream().run(ids).tolist())
 print([name for name in ("torch", "transformers", "sentence_transformers") if name in sys.modules])
 """
 
@@ -47,7 +48,7 @@ def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 @pytest.fixture
 def no_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stand in for conversion, which takes seconds, where only the files matter."""
-    monkeypatch.setattr(openvino_model, "_convert", lambda _, path: path.write_text("a graph"))
+    monkeypatch.setattr(graphs, "_convert", lambda _, path, _kind: path.write_text("a graph"))
 
 
 def embed_in_a_process(folder: Path) -> subprocess.Popen[str]:
@@ -85,8 +86,8 @@ def test_other_weights_pooling_or_folder_are_another_graph(
     paths = [cached_graph(checkpoint), cached_graph(copy)]
     paths.append(cached_graph(replace(checkpoint, pooling="cls")))
     paths.append(cached_graph(replace(checkpoint, normalize=False)))
-    tensors = load_file(copy.weights)
-    save_file({name: tensor * 2 for name, tensor in tensors.items()}, copy.weights)
+    tensors = load_file(copy.weights[0])
+    save_file({name: tensor * 2 for name, tensor in tensors.items()}, copy.weights[0])
     paths.append(cached_graph(read_checkpoint(locate_model(str(folder)))))
     assert len(set(paths)) == len(paths)
 
@@ -105,13 +106,13 @@ def test_two_processes_convert_at_once_and_a_third_needs_no_torch(tiny_bert: Pat
 def test_the_slower_of_two_keeps_the_graph_of_the_faster(
     checkpoint: Checkpoint, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def overtaken(converted: Checkpoint, path: Path) -> None:
+    def overtaken(converted: Checkpoint, path: Path, _kind: str) -> None:
         path.write_text("the slower")
         with pytest.MonkeyPatch.context() as inner:
-            inner.setattr(openvino_model, "_convert", lambda _, other: other.write_text("the faster"))
+            inner.setattr(graphs, "_convert", lambda _, other, _kind: other.write_text("the faster"))
             cached_graph(converted)
 
-    monkeypatch.setattr(openvino_model, "_convert", overtaken)
+    monkeypatch.setattr(graphs, "_convert", overtaken)
     assert cached_graph(checkpoint).read_text() == "the faster"
     assert len(list(own_cache.iterdir())) == 1
 
@@ -119,11 +120,11 @@ def test_the_slower_of_two_keeps_the_graph_of_the_faster(
 def test_a_conversion_that_fails_leaves_nothing(
     checkpoint: Checkpoint, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: Checkpoint, path: Path) -> None:
+    def fail(_: Checkpoint, path: Path, _kind: str) -> None:
         path.write_text("half a graph")
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(openvino_model, "_convert", fail)
+    monkeypatch.setattr(graphs, "_convert", fail)
     with pytest.raises(OSError, match="full"):
         cached_graph(checkpoint)
     assert list(own_cache.iterdir()) == []
@@ -140,7 +141,7 @@ def test_bf16_where_there_are_no_units(checkpoint: Checkpoint, monkeypatch: pyte
         def get_property(self, _device: str, _name: str) -> list[str]:
             return ["FP32", "INT8"]
 
-    monkeypatch.setattr(openvino_model.import_openvino(), "Core", Core)
+    monkeypatch.setattr(graphs.import_openvino(), "Core", Core)
     with pytest.raises(InputError, match="no bf16 units"):
         OpenVinoModel(checkpoint, "bf16")
 
@@ -161,17 +162,17 @@ def test_a_vector_that_is_not_finite_is_an_error(tiny_bert: Path, own_cache: Pat
     save_file(tensors, folder / "model.safetensors")
     stream = OpenVinoModel(read_checkpoint(locate_model(str(folder)))).stream()
     with pytest.raises(EngineError, match="not finite"):
-        stream.run([np.array([2, 5, 3], np.int32)], 3)
+        stream.run([np.array([2, 5, 3], np.int32)])
 
 
 def test_padding_does_not_count(checkpoint: Checkpoint) -> None:
     stream = OpenVinoModel(checkpoint).stream()
     ids = [np.arange(1, count, dtype=np.int32) for count in (2, 9, 33)]
-    padded = stream.run(ids, 32).copy()
+    padded = stream.run(ids).copy()
     assert padded.shape == (3, 36)
     assert padded.dtype == np.float32
     for row, one in zip(padded, ids, strict=True):
-        np.testing.assert_allclose(stream.run([one], len(one))[0], row, atol=1e-5)
+        np.testing.assert_allclose(stream.run([one])[0], row, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(padded, axis=1), 1, atol=1e-5)
 
 
@@ -179,13 +180,13 @@ def test_streams_run_side_by_side(checkpoint: Checkpoint) -> None:
     model = OpenVinoModel(checkpoint, streams=2)
     generator = np.random.default_rng(0)
     jobs = [[generator.integers(0, 80, 20, np.int32) for _ in range(4)] for _ in range(2)]
-    alone = [model.stream().run(ids, 20).copy() for ids in jobs]
+    alone = [model.stream().run(ids).copy() for ids in jobs]
     wrong: list[int] = []
 
     def run(job: int) -> None:
         stream = model.stream()
         for _ in range(50):
-            if not np.allclose(stream.run(jobs[job], 20), alone[job], atol=1e-6):
+            if not np.allclose(stream.run(jobs[job]), alone[job], atol=1e-6):
                 wrong.append(job)
 
     threads = [threading.Thread(target=run, args=(job,)) for job in range(2)]
@@ -200,7 +201,8 @@ def test_the_graph_keeps_full_precision(checkpoint: Checkpoint) -> None:
     """Weights on disk are as they were, not rounded to 16 bits."""
     size = cached_graph(checkpoint).with_suffix(".bin").stat().st_size
     assert (
-        size >= sum(t.numel() for t in load_file(checkpoint.weights).values()) * torch.float32.itemsize * 0.9
+        size
+        >= sum(t.numel() for t in load_file(checkpoint.weights[0]).values()) * torch.float32.itemsize * 0.9
     )
 
 

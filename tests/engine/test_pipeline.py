@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +62,7 @@ def one_by_one(model: EmbeddingModel, texts: list[str]) -> npt.NDArray[np.float3
     for text in texts:
         if text not in known:
             ids = model.tokenizer.encode([text]).ids
-            known[text] = stream.run(ids, len(ids[0]))[0].copy()
+            known[text] = stream.run(ids)[0].copy()
     return np.array([known[text] for text in texts], np.float32)
 
 
@@ -175,12 +176,14 @@ def test_an_error_in_a_step_surfaces(model: EmbeddingModel, monkeypatch: pytest.
     ran = 0
     real = Stream.run
 
-    def fail(stream: Stream, ids: list[npt.NDArray[np.int32]], length: int) -> npt.NDArray[np.float32]:
+    def fail(
+        stream: Stream, ids: list[npt.NDArray[np.int32]], past: object = None
+    ) -> npt.NDArray[np.float32]:
         nonlocal ran
         ran += 1
         if ran > 5:
             raise EngineError("not finite")
-        return real(stream, ids, length)
+        return real(stream, ids)
 
     monkeypatch.setattr(Stream, "run", fail)
     with pytest.raises(EngineError, match="not finite"):
@@ -203,7 +206,8 @@ def test_an_error_in_a_hook_surfaces(model: EmbeddingModel, hook: str) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("from the hook")
 
-    job = Pipeline(model, 64, **{hook: fail})
+    hooks: dict[str, Any] = {hook: fail}
+    job = Pipeline(model, 64, **hooks)
     with pytest.raises(RuntimeError, match="from the hook"):
         list(job.run(["a", "b"]))
 

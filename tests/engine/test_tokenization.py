@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from farthing.engine.checkpoint import Checkpoint, read_checkpoint
+from farthing.engine.checkpoint import Checkpoint, TruncationSide, read_checkpoint
 from farthing.engine.locate import locate_model
 from farthing.engine.tokenization import TextTokenizer
 from farthing.errors import InputError, ModelError
@@ -92,25 +93,121 @@ def test_a_text_is_tokenized_the_same_in_any_company(tokenizer: TextTokenizer, t
         assert 2 <= len(ids) <= tokenizer.max_length
 
 
-def test_lower_case_first(checkpoint: Checkpoint) -> None:
-    path = checkpoint.folder / "tokenizer.json"
-    cased = json.loads(path.read_text())
-    assert cased["normalizer"]["lowercase"]
-    ids = TextTokenizer(replace(checkpoint, lowercase=True)).encode(["THE End"]).ids[0]
-    assert ids.tolist() == TextTokenizer(checkpoint).encode(["the end"]).ids[0].tolist()
+LEFT_CASES = [(8, "a b c d e f g h i j"), (3, "a b"), (9, "a b c d e f g"), (5, "story, and more")]
 
 
-def test_a_cased_tokenizer_is_given_lower_case_when_the_model_says_so(
+@pytest.mark.parametrize(("limit", "text"), LEFT_CASES)
+def test_truncation_on_the_left_keeps_the_end_and_the_special_tokens(
+    checkpoint: Checkpoint, limit: int, text: str
+) -> None:
+    whole = TextTokenizer(checkpoint).encode([text]).ids[0].tolist()
+    done = TextTokenizer(checkpoint, limit, "left").encode([text])
+    kept = min(limit, len(whole)) - 2
+    assert done.ids[0].tolist() == [CLS, *whole[1:-1][-kept:], SEP]
+    assert done.truncated == [len(whole) > limit]
+
+
+def test_the_side_is_the_callers_then_the_models_then_the_tokenizers(
     checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(checkpoint.folder, tmp_path / "model"))
     row = json.loads((folder / "tokenizer.json").read_text())
-    row["normalizer"]["lowercase"] = False
+    row["truncation"]["direction"] = "Left"
     (folder / "tokenizer.json").write_text(json.dumps(row))
-    cased = replace(checkpoint, folder=folder)
-    lowered = TextTokenizer(replace(cased, lowercase=True)).encode(["THE"]).ids[0].tolist()
-    assert lowered == TextTokenizer(cased).encode(["the"]).ids[0].tolist()
-    assert lowered != TextTokenizer(cased).encode(["THE"]).ids[0].tolist()
+    of_left_file = replace(checkpoint, folder=folder)
+    assert TextTokenizer(checkpoint).truncation_side == "right"
+    assert TextTokenizer(of_left_file).truncation_side == "left"
+    assert TextTokenizer(replace(of_left_file, truncation_side="right")).truncation_side == "right"
+    assert TextTokenizer(replace(of_left_file, truncation_side="right"), 8, "left").truncation_side == "left"
+    with pytest.raises(InputError, match="'up'"):
+        TextTokenizer(checkpoint, 8, "up")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_ids_are_those_of_transformers(checkpoint: Checkpoint, tmp_path: Path, side: str) -> None:
+    from transformers import AutoTokenizer
+
+    folder = Path(shutil.copytree(checkpoint.folder, tmp_path / "model"))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"truncation_side": side, "model_max_length": 10})
+    )
+    theirs = AutoTokenizer.from_pretrained(folder)
+    texts = ["the end of a story, and more of it", "a b c", "", "no such letter: é ж 語 🙂"]
+    ours = TextTokenizer(read_checkpoint(locate_model(str(folder))), 10).encode(texts)
+    expected = theirs(texts, truncation=True, padding=False)["input_ids"]
+    assert [ids.tolist() for ids in ours.ids] == expected
+    assert ours.truncated == [True, False, False, True]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize(("words", "tokens"), [(7, 9), (30, 32), (1000, 1002)])
+def test_a_longer_text_is_refused_if_the_caller_says_so(
+    checkpoint: Checkpoint, side: TruncationSide, words: int, tokens: int
+) -> None:
+    tokenizer = TextTokenizer(checkpoint, 8, side)
+    texts = ["a b c d e f", "a " * words, "a " * 70]
+    with pytest.raises(InputError, match=rf"^text 1 has {tokens} tokens, over the limit of 8;"):
+        tokenizer.encode(texts, refuse_longer=True)
+    assert tokenizer.encode(texts).truncated == [False, True, True]
+    assert tokenizer.encode(texts[:1], refuse_longer=True).lengths == [8]
+
+
+def with_post_processor(checkpoint: Checkpoint, folder: Path, post_processor: object) -> Checkpoint:
+    row = json.loads((checkpoint.folder / "tokenizer.json").read_text())
+    folder.mkdir()
+    (folder / "tokenizer.json").write_text(json.dumps({**row, "post_processor": post_processor}))
+    return replace(checkpoint, folder=folder)
+
+
+def appending(token: int) -> object:
+    """Return the post-processor of a causal embedding model (Qwen3-Embedding): nothing in front, an end behind."""
+    parts = [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "[END]", "type_id": 0}}]
+    special = {"[END]": {"id": "[END]", "ids": [token], "tokens": ["[END]"]}}
+    return {"type": "TemplateProcessing", "single": parts, "pair": parts, "special_tokens": special}
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_end_that_the_tokenizer_appends_stays_last(
+    checkpoint: Checkpoint, tmp_path: Path, side: TruncationSide
+) -> None:
+    """Last-token pooling reads it; whatever tokenizer_config.json says of it, tokenizer.json decides."""
+    causal = with_post_processor(checkpoint, tmp_path / "end", appending(SEP))
+    (causal.folder / "tokenizer_config.json").write_text(json.dumps({"add_eos_token": False}))
+    done = TextTokenizer(causal, 6, side).encode(["a b c", "a b c d e f g h", ""])
+    assert [ids.tolist()[-1] for ids in done.ids] == [SEP, SEP, SEP]
+    assert done.lengths == [4, 6, 1]
+    bare = with_post_processor(checkpoint, tmp_path / "none", None)
+    (bare.folder / "tokenizer_config.json").write_text(json.dumps({"add_eos_token": True}))
+    assert TextTokenizer(bare, 6, side).encode(["a b c"]).lengths == [3]
+
+
+def test_a_text_without_any_token_is_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    bare = TextTokenizer(with_post_processor(checkpoint, tmp_path / "none", None))
+    with pytest.raises(InputError, match="text 1 has no tokens"):
+        bare.encode(["a", " "])
+
+
+def test_lower_case_is_that_of_sentence_transformers(make_bert: Callable[..., Path], tmp_path: Path) -> None:
+    """Of a cased tokenizer; special tokens in the text stay what they are."""
+    from sentence_transformers import SentenceTransformer
+
+    folder = Path(shutil.copytree(make_bert(vocab_size=90), tmp_path / "model"))
+    row = json.loads((folder / "tokenizer.json").read_text())
+    row["normalizer"]["lowercase"] = False
+    special = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    row["added_tokens"] = [{"id": SEP, "content": "[SEP]", **special}]
+    (folder / "tokenizer.json").write_text(json.dumps(row))
+    own_file = {"tokenizer_class": "PreTrainedTokenizerFast"}  # BertTokenizer makes a normalizer of its own
+    (folder / "tokenizer_config.json").write_text(json.dumps(own_file))
+    settings = json.loads((folder / "sentence_bert_config.json").read_text())
+    (folder / "sentence_bert_config.json").write_text(json.dumps({**settings, "do_lower_case": True}))
+    checkpoint = read_checkpoint(locate_model(str(folder)))
+    texts = ["THE End", "A [SEP] B", "ÀÉ Ω ΟΔΟΣ", "plain"]
+    theirs = SentenceTransformer(str(folder), device="cpu").tokenizer(texts)["input_ids"]
+    ours = TextTokenizer(checkpoint).encode(texts)
+    assert [ids.tolist() for ids in ours.ids] == theirs
+    cased = TextTokenizer(replace(checkpoint, lowercase=False)).encode(texts)
+    assert cased.ids[0].tolist() != theirs[0]
 
 
 @pytest.mark.parametrize("limit", [0, -5, 41, 10**6])
@@ -136,9 +233,31 @@ def test_a_vocabulary_that_is_too_large(checkpoint: Checkpoint) -> None:
         TextTokenizer(small)
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"no JSON", b"\xff"])
-def test_a_tokenizer_that_cannot_be_loaded(checkpoint: Checkpoint, tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "tokenizer.json").write_bytes(content)
+def test_a_special_token_beyond_the_table(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"tokenizer\.json: token None has id 1000"):
+        TextTokenizer(with_post_processor(checkpoint, tmp_path / "end", appending(1000)))
+
+
+def test_any_other_token_beyond_the_table_is_found_when_it_comes(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    row = json.loads((checkpoint.folder / "tokenizer.json").read_text())
+    row["model"]["vocab"]["the"] = 5000
+    (tmp_path / "tokenizer.json").write_text(json.dumps(row))
+    tokenizer = TextTokenizer(replace(checkpoint, folder=tmp_path))
+    assert tokenizer.encode(["a b"]).lengths == [4]
+    with pytest.raises(ModelError, match=r"tokenizer\.json: token 'the' has id 5000, .* 87 rows"):
+        tokenizer.encode(["a b", "a the b"])
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"no JSON", b"\xff", "truncated"])
+def test_a_tokenizer_that_cannot_be_loaded(
+    checkpoint: Checkpoint, tmp_path: Path, content: bytes | str
+) -> None:
+    whole = (checkpoint.folder / "tokenizer.json").read_bytes()
+    (tmp_path / "tokenizer.json").write_bytes(
+        content if isinstance(content, bytes) else whole[: len(whole) // 2]
+    )
     with pytest.raises(ModelError) as caught:
         TextTokenizer(replace(checkpoint, folder=tmp_path))
     assert str(tmp_path / "tokenizer.json") in str(caught.value)

@@ -31,7 +31,7 @@ def checkpoint(tiny_bert: Path, tmp_path: Path) -> Checkpoint:
 
 
 def rewrite(checkpoint: Checkpoint, change: Callable[[Tensors], Tensors]) -> Checkpoint:
-    save_file(change(load_file(checkpoint.weights)), checkpoint.weights)
+    save_file(change(load_file(checkpoint.weights[0])), checkpoint.weights[0])
     return checkpoint
 
 
@@ -51,7 +51,7 @@ def same(ours: Transformer, other: Transformer) -> bool:
 def test_every_tensor_is_taken(checkpoint: Checkpoint) -> None:
     model = load_transformer(checkpoint)
     parameters = dict(model.named_parameters())
-    tensors = load_file(checkpoint.weights)
+    tensors = load_file(checkpoint.weights[0])
     assert sum(p.numel() for p in parameters.values()) == sum(
         t.numel() for name, t in tensors.items() if "position_ids" not in name
     )
@@ -71,7 +71,7 @@ def test_a_missing_tensor_is_named(checkpoint: Checkpoint, name: str) -> None:
     rewrite(checkpoint, lambda tensors: {key: value for key, value in tensors.items() if key != name})
     message = refusal(checkpoint)
     assert name in message
-    assert str(checkpoint.weights) in message
+    assert str(checkpoint.weights[0]) in message
 
 
 @pytest.mark.parametrize(
@@ -113,14 +113,14 @@ def test_a_value_that_is_not_finite_is_named(checkpoint: Checkpoint, name: str, 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
 def test_a_file_that_was_cut_is_named(checkpoint: Checkpoint, keep: int) -> None:
-    content = checkpoint.weights.read_bytes()
-    checkpoint.weights.write_bytes(content[:keep])
-    assert str(checkpoint.weights) in refusal(checkpoint)
+    content = checkpoint.weights[0].read_bytes()
+    checkpoint.weights[0].write_bytes(content[:keep])
+    assert str(checkpoint.weights[0]) in refusal(checkpoint)
 
 
 def test_a_file_that_is_something_else_is_named(checkpoint: Checkpoint) -> None:
-    checkpoint.weights.write_text("version https://git-lfs.github.com/spec/v1\n" * 3)
-    assert str(checkpoint.weights) in refusal(checkpoint)
+    checkpoint.weights[0].write_text("version https://git-lfs.github.com/spec/v1\n" * 3)
+    assert str(checkpoint.weights[0]) in refusal(checkpoint)
 
 
 def test_the_encoder_of_a_task_model(checkpoint: Checkpoint) -> None:
@@ -148,7 +148,20 @@ def test_gamma_and_beta(checkpoint: Checkpoint) -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_widened_exactly(checkpoint: Checkpoint, dtype: torch.dtype) -> None:
     rewrite(checkpoint, lambda tensors: {name: tensor.to(dtype) for name, tensor in tensors.items()})
-    tensors = load_file(checkpoint.weights)
+    tensors = load_file(checkpoint.weights[0])
     model = load_transformer(checkpoint)
     assert all(p.dtype == torch.float32 for p in model.parameters())
     assert torch.equal(model.get_parameter("layers.2.mlp_norm.weight"), tensors[NORM].float())
+
+
+def test_a_tensor_that_nothing_is_made_of_is_named(checkpoint: Checkpoint) -> None:
+    rewrite(checkpoint, lambda tensors: {**tensors, "encoder.layer.3.output.dense.bias": torch.ones(36)})
+    message = refusal(checkpoint)
+    assert "encoder.layer.3.output.dense.bias" in message
+    assert "config.json" in message
+
+
+def test_heads_and_buffers_are_left_alone(checkpoint: Checkpoint) -> None:
+    plain = load_transformer(checkpoint)
+    extra = {"pooler.dense.bias": torch.ones(36), "embeddings.position_ids": torch.arange(40)[None]}
+    assert same(load_transformer(rewrite(checkpoint, lambda tensors: {**tensors, **extra})), plain)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,8 +22,8 @@ def tokenizer(tiny_bert: Path) -> TextTokenizer:
     return TextTokenizer(read_checkpoint(locate_model(str(tiny_bert))))
 
 
-def make(tokenizer: TextTokenizer, texts: list[str], **options: int) -> list[Window]:
-    options = {"dimension": 4, "max_batch_tokens": 64, "streams": 2, **options}
+def make(tokenizer: TextTokenizer, texts: list[str], **sizes: int) -> list[Window]:
+    options: dict[str, Any] = {"dimension": 4, "max_batch_tokens": 64, "streams": 2, **sizes}
     return list(WindowMaker(tokenizer, **options).windows(iter(texts)))
 
 

@@ -67,6 +67,7 @@ ADDED: dict[str, set[str] | None] = {
     "revision": None,
     "device": None,
     "dtype": None,
+    "cached": None,
     "seconds": {"startup"},
     "warnings": None,
     "elsewhere": {"note"},
@@ -119,6 +120,7 @@ def test_one_json_document_that_comes_back_the_same(changes: dict[str, Any]) -> 
 def test_figures_by_hand() -> None:
     bill = receipt()
     assert (bill.texts, bill.embedded, bill.failed) == (10_000, 10_000, 0)
+    assert (bill.duplicates, bill.cached, receipt(cached=9).cached) == (400, 0, 9)
     assert (bill.tokens.input, bill.tokens.useful, bill.tokens.padded) == (1_000_000, 900_000, 9_000)
     assert bill.tokens_per_s == pytest.approx(4500.0)
     assert bill.mfu == pytest.approx(0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -10,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from farthing.bulk.embedder import Embedder
+from farthing.bulk.formatting import Formatter
 from farthing.bulk.job import Job, Prediction
 from farthing.bulk.reading import Source
 from farthing.bulk.records import shown
 from farthing.bulk.scan import scan
 from farthing.bulk.writing import EmbeddingWriter, require_writable
 from farthing.engine.calibration import Notify, ensure_calibrated
+from farthing.engine.outputs import Precision
 from farthing.errors import InputError
 from farthing.metering.receipt import Receipt
 
@@ -41,6 +44,8 @@ def embed_file(
     embedder: Embedder,
     *,
     prompt_name: str | None = None,
+    precision: Precision = "float32",
+    truncate_dim: int | None = None,
     watch: Watch | None = None,
 ) -> Receipt:
     """Embed every text of an input; the output appears under its name only when it is whole.
@@ -53,6 +58,8 @@ def embed_file(
         output: path of the Parquet file.
         embedder: the loaded model.
         prompt_name: the model's prompt to put before each text.
+        precision: what the vectors are written in; int8 and uint8 take their ranges from the first texts.
+        truncate_dim: keep only the first dimensions; vectors that had length one get it back.
         watch: who is told what.
 
     Raises:
@@ -61,8 +68,10 @@ def embed_file(
     """
     watch = watch or Watch()
     started = time.perf_counter()
+    formatter = Formatter(embedder.model.checkpoint, precision, truncate_dim)
     _require_other_than_input(require_writable(output), source, output)
     held = scan(source, cap=embedder.truncated_from)
+    formatter.require_enough(held.texts)
     prefix = embedder.prefix(prompt_name)
     machine, measured = ensure_calibrated(embedder.model, watch.notify)
     job = Job(
@@ -70,22 +79,27 @@ def embed_file(
         machine,
         measured,
         held.prefixed(prefix),
+        prompt=prefix,
         usd_per_hour=embedder.usd_per_hour,
         on_prediction=watch.on_prediction,
         on_step=watch.on_step,
     )
     writer = EmbeddingWriter(
-        output, dimension=embedder.dimension, metadata=_metadata(embedder, source, prefix)
+        output,
+        dimension=formatter.format.dimension,
+        metadata=_metadata(embedder, source, prefix),
+        precision=precision,
     )
     startup_s = embedder.load_s + time.perf_counter() - started
     writing_s = 0.0
     with writer:
         ids = _Ids(source)
         with closing(job.run(ids.texts(prefix))) as parts:
-            for part in parts:
+            for part in formatter.run(parts):
                 start = time.perf_counter()
                 writer.write(ids.take(len(part.tokens)), part.vectors, part.tokens)
                 writing_s += time.perf_counter() - start
+        writer.note(_range_metadata(formatter))
         last_written = time.perf_counter()
     trailing_s = time.perf_counter() - last_written
     return job.settle(startup_s=startup_s, writing_s=writing_s + trailing_s, trailing_s=trailing_s)
@@ -112,6 +126,18 @@ class _Ids:
     def take(self, count: int) -> list[str]:
         """Return the oldest `count` ids; safe from another thread than the one `texts` runs in."""
         return [self._waiting.popleft() for _ in range(count)]
+
+
+def _range_metadata(formatter: Formatter) -> dict[str, str]:
+    """Return what a reader of int8 and uint8 must know, as metadata; nothing for other formats."""
+    ranges = formatter.format.ranges
+    if ranges is None:
+        return {}
+    return {
+        "ranges": json.dumps(ranges.tolist()),
+        "range_sample_texts": str(formatter.sample_texts),
+        "clipped_values": str(formatter.clipped),
+    }
 
 
 def _metadata(embedder: Embedder, source: Source, prefix: str) -> dict[str, str]:

@@ -6,16 +6,22 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
+from farthing.bulk.encode_options import EncodeOptions, as_asked, progress_bar, require_possible
+from farthing.bulk.formatting import Formatter
 from farthing.bulk.job import Job
-from farthing.bulk.records import Record
+from farthing.bulk.records import Record, require_texts
 from farthing.bulk.scan import CHARACTERS_PER_TOKEN, scan
+from farthing.bulk.vector_cache import VectorCache
 from farthing.catalog.configuration import load_configuration
 from farthing.engine.calibration import Notify, ensure_calibrated
+from farthing.engine.checkpoint import TruncationSide
 from farthing.engine.model import EmbeddingModel, load_model
+from farthing.engine.outputs import Precision, Values, VectorFormat
 from farthing.engine.pipeline import Pipeline
 from farthing.errors import InputError
 from farthing.metering.receipt import Receipt
@@ -24,7 +30,8 @@ from farthing.theory.devices import Dtype
 DEFAULT_STEP_TOKENS = 1024
 """Positions in a step where nothing was calibrated; measured to saturate small models on CPUs."""
 
-Vectors = npt.NDArray[np.float32]
+CACHED_TEXTS = 10_000
+"""Vectors kept across calls; 15 MB of 384 dimensions, 164 MB of 4,096."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +39,29 @@ class EmbedResult:
     """Vectors and what they cost.
 
     Attributes:
-        vectors: float32 (n, dimension), in the order of the texts.
+        vectors: (n, format.width) of type format.value_type, in the order of the texts.
         tokens: int32 (n,), tokens of each text.
         receipt: what the job did and what it cost.
+        format: how the vectors are written: precision, dimension and ranges. `format.floats(vectors)` reads them.
+        range_sample_texts: texts that the ranges were taken from, the first of the job; 0 where none were.
+        clipped: values outside the ranges, which were clipped.
     """
 
-    vectors: Vectors
+    vectors: Values
     tokens: npt.NDArray[np.int32]
     receipt: Receipt
+    format: VectorFormat
+    range_sample_texts: int
+    clipped: int
 
 
 class Embedder:
     """A loaded embedding model.
+
+    Attributes:
+        model: its checkpoint, tokenizer and compiled graph.
+        cache: vectors kept across calls, with its hits and misses.
+        load_s: seconds that loading took.
 
     Example:
         >>> embedder = Embedder()  # doctest: +SKIP
@@ -59,7 +77,10 @@ class Embedder:
         device: str = "local",
         dtype: Dtype = "fp32",
         max_length: int | None = None,
+        truncation_side: TruncationSide | None = None,
+        trust_remote_code: bool = False,
         usd_per_hour: float | None = None,
+        cache_texts: int = CACHED_TEXTS,
         notify: Notify = lambda _: None,
     ) -> None:
         """Find, read and compile a model.
@@ -70,7 +91,11 @@ class Embedder:
             device: `local` or `cpu`.
             dtype: fp32, or bf16 where the processor has the units.
             max_length: most tokens of a text; None for the model's own limit.
+            truncation_side: where longer texts lose tokens; None for the model's own side.
+            trust_remote_code: refused: code that comes with a model is never run.
             usd_per_hour: price of this machine, for receipts; None for the configuration's.
+            cache_texts: vectors kept across calls, for texts that come again; 0 for none. Calls of more than a tenth
+                as many texts pass it by.
             notify: called with a line of text before anything slow, such as a calibration.
 
         Raises:
@@ -83,10 +108,20 @@ class Embedder:
             usd_per_hour = load_configuration().usd_per_hour
         elif not 0 <= usd_per_hour < math.inf:
             raise InputError(f"USD per hour is {usd_per_hour}: give a number of at least 0")
+        if cache_texts < 0:
+            raise InputError(f"cache_texts {cache_texts}: give the number of vectors to keep, or 0")
         self.model: EmbeddingModel = load_model(
-            model, revision=revision, device=device, dtype=dtype, max_length=max_length
+            model,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            max_length=max_length,
+            truncation_side=truncation_side,
+            trust_remote_code=trust_remote_code,
         )
         self.usd_per_hour = usd_per_hour
+        self.cache = VectorCache(cache_texts, self.max_length)
+        self._device = device
         self._notify = notify
         self.load_s = time.perf_counter() - started
 
@@ -102,65 +137,140 @@ class Embedder:
 
     def encode(
         self,
-        sentences: str | Sequence[str],
+        inputs: str | Sequence[str] | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
-        *,
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+        output_value: str | None = "sentence_embedding",
+        precision: Precision = "float32",
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: Any = None,
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
-    ) -> Vectors:
-        """Return vectors, as sentence-transformers does.
+        pool: Any = None,
+        chunk_size: int | None = None,
+        *,
+        ranges: npt.ArrayLike | None = None,
+        sentences: str | Sequence[str] | None = None,
+    ) -> npt.NDArray[Any]:
+        """Return vectors, with sentence-transformers' arguments.
 
         Args:
-            sentences: one text, or several.
+            inputs: one text, or several.
             prompt_name: name of one of the model's prompts to put before each text.
             prompt: a prompt to put before each text; wins over `prompt_name`.
+            batch_size: ignored: the engine makes batches as large as pays.
+            show_progress_bar: show one on stderr; None shows none.
+            output_value: only `sentence_embedding`.
+            precision: float32, float16, int8, uint8, binary or ubinary; see `VectorFormat`.
+            convert_to_numpy: False gives a list of torch tensors.
+            convert_to_tensor: give one torch tensor.
+            device: the embedder's own, if any.
             normalize_embeddings: scale vectors to length one, even if the model does not.
             truncate_dim: keep only the first dimensions. Vectors that had length one get it back, which
                 sentence-transformers leaves to the caller.
+            pool: None: there are no pools of processes.
+            chunk_size: ignored, as it is about pools.
+            ranges: (2, dimension) of int8 and uint8; None takes those of the texts, of the first 8,192 at most.
+                `embed` says which they were.
+            sentences: `inputs`, as sentence-transformers before 6 calls them.
 
         Returns:
-            float32 (n, dimension), or (dimension,) for one text.
+            (n, dimension), or (dimension,) for one text; an eighth as wide when binary.
 
         Raises:
-            InputError: a text is not a string, the prompt is unknown or the dimension is out of range.
+            InputError: a text is not a string, the prompt is unknown, the dimension is out of range, or an
+                argument asks for what is not to be had.
         """
-        texts = _checked([sentences] if isinstance(sentences, str) else sentences)
+        require_possible(output_value=output_value, device=device, own_device=self._device, pool=pool)
+        given = sentences if inputs is None else inputs
+        if given is None:
+            raise InputError("no texts to encode; give one, or a list")
+        texts = require_texts([given] if isinstance(given, str) else given)
         prefix = self.prefix(prompt_name, prompt)
-        if truncate_dim is not None and not 0 < truncate_dim <= self.dimension:
-            raise InputError(f"truncate_dim {truncate_dim}: must be 1 to {self.dimension}")
-        pipeline = Pipeline(self.model, DEFAULT_STEP_TOKENS)
-        parts = [part.vectors for part in pipeline.run(prefix + text for text in texts)]
-        vectors = self._finish(parts, normalize_embeddings, truncate_dim)
-        return vectors[0] if isinstance(sentences, str) else vectors
+        formatter = Formatter(
+            self.model.checkpoint, precision, truncate_dim, normalize=normalize_embeddings, ranges=ranges
+        )
+        formatter.require_enough(len(texts))
+        lookup = self.cache.lookup(texts, prefix)
+        with progress_bar(len(texts), shown=bool(show_progress_bar)) as on_step:
+            pipeline = Pipeline(self.model, DEFAULT_STEP_TOKENS, on_step=on_step, prompt=prefix)
+            parts = lookup.joined(pipeline.run(lookup.missing()), pipeline.totals)
+            values = formatter.joined(parts).vectors
+        vectors = as_asked(values, convert_to_numpy=convert_to_numpy, convert_to_tensor=convert_to_tensor)
+        return vectors[0] if isinstance(given, str) else vectors  # type: ignore[no-any-return]
+
+    def encode_query(
+        self,
+        inputs: str | Sequence[str] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        **options: Unpack[EncodeOptions],
+    ) -> npt.NDArray[Any]:
+        """Return vectors of questions: `encode` with the model's prompt `query`, or none where it has no such.
+
+        `prompt_name` and `prompt` win over it, and the model's default prompt is not used.
+        """
+        if prompt is None and prompt_name is None:
+            prompt = self._first_prompt("query")
+        return self.encode(inputs, prompt_name, prompt, **options)
+
+    def encode_document(
+        self,
+        inputs: str | Sequence[str] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        **options: Unpack[EncodeOptions],
+    ) -> npt.NDArray[Any]:
+        """Return vectors of what is searched: `encode` with a prompt of the model for that, or none where it has none.
+
+        It is the first that the model has of `document`, `passage` and `corpus`. `prompt_name` and `prompt` win over
+        it, and the model's default prompt is not used.
+        """
+        if prompt is None and prompt_name is None:
+            prompt = self._first_prompt("document", "passage", "corpus")
+        return self.encode(inputs, prompt_name, prompt, **options)
 
     def embed(
-        self, texts: Sequence[str], prompt_name: str | None = None, prompt: str | None = None
+        self,
+        texts: Sequence[str],
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        *,
+        precision: Precision = "float32",
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        ranges: npt.ArrayLike | None = None,
     ) -> EmbedResult:
         """Return vectors and the receipt of the job; calibrates this machine first if need be (about 15 s).
 
-        Args:
-            texts: the texts.
-            prompt_name: name of one of the model's prompts to put before each text.
-            prompt: a prompt to put before each text; wins over `prompt_name`.
+        The arguments are as in `encode`.
 
         Raises:
-            InputError: there are no texts, one is not a string, or the prompt is unknown.
+            InputError: as `encode`, or there are no texts.
         """
         started = time.perf_counter()
         prefix = self.prefix(prompt_name, prompt)
-        prefixed = [prefix + text for text in _checked(texts)]
-        if not prefixed:
+        formatter = Formatter(
+            self.model.checkpoint, precision, truncate_dim, normalize=normalize_embeddings, ranges=ranges
+        )
+        checked = require_texts(texts)
+        if not checked:
             raise InputError("no texts to embed; give at least one")
+        formatter.require_enough(len(checked))
+        lookup = self.cache.lookup(checked, prefix)
         machine, measured = ensure_calibrated(self.model, self._notify)
-        records = (Record(str(row), text) for row, text in enumerate(prefixed))
+        records = (Record(str(row), text) for row, text in enumerate(lookup.missing()))
         held = scan(records, cap=self.truncated_from)
-        job = Job(self.model, machine, measured, held, usd_per_hour=self.usd_per_hour)
+        job = Job(self.model, machine, measured, held, prompt=prefix, usd_per_hour=self.usd_per_hour)
         startup_s = time.perf_counter() - started
-        parts = list(job.run(prefixed))
-        vectors = np.concatenate([part.vectors for part in parts])
-        tokens = np.concatenate([part.tokens for part in parts])
-        return EmbedResult(vectors, tokens, job.settle(startup_s=startup_s + self.load_s))
+        done = formatter.joined(lookup.joined(job.run(lookup.missing()), job.totals))
+        receipt = job.settle(startup_s=startup_s + self.load_s, cached=lookup.cached)
+        return EmbedResult(
+            done.vectors, done.tokens, receipt, formatter.format, formatter.sample_texts, formatter.clipped
+        )
 
     @property
     def truncated_from(self) -> int:
@@ -184,31 +294,6 @@ class Embedder:
             raise InputError(f"prompt {name!r}: {checkpoint.name} has no such prompt; it has: {known}")
         return checkpoint.prompts[name]
 
-    def _finish(self, parts: list[Vectors], normalize: bool, truncate_dim: int | None) -> Vectors:
-        vectors = np.concatenate(parts) if parts else np.empty((0, self.dimension), np.float32)
-        if truncate_dim is not None:
-            vectors = np.ascontiguousarray(vectors[:, :truncate_dim])
-            normalize = normalize or self.model.checkpoint.normalize
-        elif self.model.checkpoint.normalize:
-            return vectors
-        if normalize:
-            norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-            vectors = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
-        return vectors
-
-
-def _checked(texts: Sequence[str]) -> list[str]:
-    if isinstance(texts, str):
-        raise InputError("texts is one string; give a list of texts")
-    checked = list(texts)
-    for row, text in enumerate(checked):
-        if not isinstance(text, str):
-            raise InputError(f"text {row} is {type(text).__name__}, not str; convert it or leave it out")
-        if not text.isascii():
-            try:
-                text.encode("utf-8")
-            except UnicodeEncodeError:
-                raise InputError(
-                    f"text {row} holds half of a surrogate pair, which is no text; fix it or leave it out"
-                ) from None
-    return checked
+    def _first_prompt(self, *names: str) -> str:
+        prompts = self.model.checkpoint.prompts
+        return next((prompts[name] for name in names if name in prompts), "")

@@ -12,15 +12,18 @@ from datetime import UTC, datetime
 from functools import partial
 
 from farthing.bulk.scan import Scan
+from farthing.bulk.vector_cache import Cached
 from farthing.catalog import facts
 from farthing.catalog.calibrations import discard_calibration
 from farthing.engine.model import EmbeddingModel
-from farthing.engine.pipeline import EmbeddedTexts, Pipeline
+from farthing.engine.pipeline import EmbeddedTexts, Pipeline, Totals
 from farthing.engine.windows import WINDOW_CHARACTERS, WINDOW_TEXTS, Window
 from farthing.metering.elsewhere import prices_elsewhere
 from farthing.metering.receipt import PredictionBasis, Receipt, Seconds, make_receipt
 from farthing.scheduling.forecast import forecast_job_s
 from farthing.theory.devices import Calibration, ModelCalibration
+
+_NOTHING_CACHED = Cached()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Job:
         measured: ModelCalibration,
         scan: Scan,
         *,
+        prompt: str = "",
         usd_per_hour: float | None = None,
         on_prediction: Callable[[Prediction], None] = lambda _: None,
         on_step: Callable[[int, int], None] | None = None,
@@ -59,6 +63,7 @@ class Job:
             machine: this machine's calibration: the peak that MFU refers to.
             measured: the model's calibration: what the prediction is made from.
             scan: what the input holds.
+            prompt: what all texts begin with, for models that compute it once. The texts of `run` come with it.
             usd_per_hour: price of this machine; None when unknown.
             on_prediction: called once, before the first batch runs.
             on_step: called after each step with its texts and tokens.
@@ -69,7 +74,7 @@ class Job:
         self._on_prediction = on_prediction
         self._max_batch_tokens = measured.best_step_tokens()
         self._pipeline = Pipeline(
-            model, self._max_batch_tokens, on_first_window=self._predict, on_step=on_step
+            model, self._max_batch_tokens, on_first_window=self._predict, on_step=on_step, prompt=prompt
         )
         self._sample_lengths = [] if self._fits_one_window else model.tokenizer.encode(scan.sample).lengths
         self._wall_s = 0.0
@@ -110,25 +115,40 @@ class Job:
         self.prediction = Prediction(seconds, sum(lengths) * scale, basis)
         self._on_prediction(self.prediction)
 
-    def settle(self, *, startup_s: float = 0.0, writing_s: float = 0.0, trailing_s: float = 0.0) -> Receipt:
+    @property
+    def totals(self) -> Totals:
+        """What was done so far; complete when `run` has ended."""
+        return self._pipeline.totals
+
+    def settle(
+        self,
+        *,
+        startup_s: float = 0.0,
+        writing_s: float = 0.0,
+        trailing_s: float = 0.0,
+        cached: Cached = _NOTHING_CACHED,
+    ) -> Receipt:
         """Return the bill of a job that has run to its end, and forget a calibration that it has refuted.
 
         Args:
             startup_s: seconds before the job: scanning the input, loading the model.
             writing_s: seconds that the consumer spent writing.
             trailing_s: seconds after the last text that belong to the job: closing the output.
+            cached: texts beside those of `run` that were served from memory; they are billed as read, not as work.
         """
-        totals = self._pipeline.totals
+        totals = self.totals
+        input_tokens = totals.input_tokens + cached.tokens
         prediction = self.prediction
         receipt = make_receipt(
             model=self._model.checkpoint.name,
             revision=self._model.checkpoint.revision,
             device=self._machine.machine,
             dtype=self._machine.dtype,
-            texts=totals.texts,
+            texts=totals.texts + cached.texts,
             duplicates=totals.duplicates,
-            truncated=totals.truncated,
-            input_tokens=totals.input_tokens,
+            cached=cached.texts,
+            truncated=totals.truncated + cached.truncated,
+            input_tokens=input_tokens,
             work=totals.work,
             seconds=Seconds(
                 wall=self._wall_s + trailing_s,
@@ -143,7 +163,9 @@ class Job:
             prediction_basis=prediction.basis if prediction else None,
             usd_per_hour=self._usd_per_hour,
             elsewhere=self._prices_elsewhere(
-                input_tokens=totals.input_tokens, texts=totals.texts, today=datetime.now(UTC).date()
+                input_tokens=input_tokens,
+                texts=totals.texts + cached.texts,
+                today=datetime.now(UTC).date(),
             ),
         )
         if receipt.warnings:

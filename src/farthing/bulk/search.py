@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from farthing.bulk.input_file import open_input
 from farthing.bulk.parquet_file import open_parquet, parquet_batches
 from farthing.bulk.reading import Source, SourceDescription, open_source
 from farthing.bulk.records import Record, shown
 from farthing.bulk.writing import METADATA_PREFIX
+from farthing.engine.outputs import VectorFormat, require_precision, require_ranges
 from farthing.errors import InputError
 
 ROWS_PER_BATCH = 2048
@@ -33,7 +35,7 @@ class EmbeddingsHeader:
         model: folder or hub id.
         revision: of the model; None where it has none.
         pooling: how token vectors became one; None where it is not said.
-        dimension: of every vector.
+        format: how its vectors are written.
         rows: count.
         metadata: all that the writer was given, keys without `farthing.`.
     """
@@ -41,7 +43,7 @@ class EmbeddingsHeader:
     model: str
     revision: str | None
     pooling: str | None
-    dimension: int
+    format: VectorFormat
     rows: int
     metadata: Mapping[str, str]
 
@@ -67,7 +69,8 @@ def read_header(path: str) -> EmbeddingsHeader:
 def search(path: str, query: npt.NDArray[np.float32], top: int) -> list[Hit]:
     """Return the rows with the highest cosine to the query, best first; ties in the order of rows.
 
-    Every row is compared, a batch at a time.
+    Every row is compared, a batch at a time. The query stays float whatever the rows are written in: bits are read
+    as 1 and −1, integers as the middle of their step.
 
     Args:
         path: an output file.
@@ -83,16 +86,19 @@ def search(path: str, query: npt.NDArray[np.float32], top: int) -> list[Hit]:
     with open_input(path) as stream:
         file = open_parquet(stream, path)
         header = _header_of(file, path)
-        if query.shape != (header.dimension,):
+        if query.shape != (header.format.dimension,):
             raise InputError(
-                f"{shown(path)}: holds vectors of {header.dimension} dimensions, the query has shape "
+                f"{shown(path)}: holds vectors of {header.format.dimension} dimensions, the query has shape "
                 f"{query.shape}; embed it with {header.model}"
             )
         question = query.astype(np.float64)
         best: list[Hit] = []
         first_row = 0
         for batch in parquet_batches(file, ["id", "embedding"], path, ROWS_PER_BATCH):
-            best = _merged(best, batch, question, first_row, top)
+            # flatten(), not .values: it heeds that a batch may be a slice of a longer array.
+            values = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
+            vectors = header.format.floats(values.reshape(batch.num_rows, -1)).astype(np.float64)
+            best = _merged(best, batch.column("id"), _cosines(vectors, question), first_row, top)
             first_row += batch.num_rows
         return best
 
@@ -144,35 +150,49 @@ def _header_of(file: Any, path: str) -> EmbeddingsHeader:
         for key, value in (schema.metadata or {}).items()
         if key.startswith(METADATA_PREFIX.encode())
     }
-    dimension = metadata.get("dimension", "")
+    form = _format_of(metadata)
     if (
         "model" not in metadata
-        or not dimension.isdecimal()
+        or form is None
         or not {"id", "embedding"}.issubset(schema.names)
-        or getattr(schema.field("embedding").type, "list_size", None) != int(dimension)
+        or not _holds(schema.field("embedding").type, form)
     ):
         raise InputError(f"{shown(path)}: not an output of farthing embed; make one with farthing embed")
     return EmbeddingsHeader(
         model=metadata["model"],
         revision=metadata.get("revision"),
         pooling=metadata.get("pooling"),
-        dimension=int(dimension),
+        format=form,
         rows=file.metadata.num_rows,
         metadata=metadata,
     )
 
 
+def _format_of(metadata: Mapping[str, str]) -> VectorFormat | None:
+    """Return how the vectors are written; None where the metadata don't say so. Older files hold float32."""
+    try:
+        dimension = int(metadata["dimension"])
+        form = VectorFormat(require_precision(metadata.get("precision", "float32")), dimension)
+        if not form.needs_ranges:
+            return form
+        return replace(form, ranges=require_ranges(json.loads(metadata["ranges"]), dimension))
+    except (KeyError, ValueError, TypeError):  # InputError is a ValueError
+        return None
+
+
+def _holds(column: Any, form: VectorFormat) -> bool:
+    return getattr(column, "list_size", None) == form.width and column.value_type == pa.from_numpy_dtype(
+        form.value_type
+    )
+
+
 def _merged(
-    best: list[Hit], batch: Any, question: npt.NDArray[np.float64], first_row: int, top: int
+    best: list[Hit], ids: Any, cosines: npt.NDArray[np.float64], first_row: int, top: int
 ) -> list[Hit]:
-    """Return the best of the hits so far and of a batch that follows them."""
-    # flatten(), not .values: it heeds that a batch may be a slice of a longer array.
-    values = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
-    vectors = values.reshape(batch.num_rows, -1).astype(np.float64)
-    scores = np.concatenate([[hit.score for hit in best], _cosines(vectors, question)])
+    """Return the best of the hits so far and of a batch that follows them, by its ids and cosines."""
+    scores = np.concatenate([[hit.score for hit in best], cosines])
     # A stable sort keeps ties in the order of rows: earlier hits come first, each part in order.
     order = np.argsort(-scores, kind="stable")[:top]
-    ids = batch.column("id")
     merged = []
     for place in order.tolist():
         if place < len(best):

@@ -1,11 +1,12 @@
 """Writes embeddings to Parquet, whole or not at all.
 
-The file has the columns id (string), embedding (fixed-size list of float32) and tokens (int32);
+The file has the columns id (string), embedding (fixed-size list, of what the vectors' format says) and tokens (int32);
 what made them is in its metadata, under keys that begin with `farthing.`.
 """
 
 from __future__ import annotations
 
+import base64
 import os
 import secrets
 import stat
@@ -21,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from farthing.bulk.records import shown
+from farthing.engine.outputs import Precision, Values, VectorFormat
 from farthing.errors import FarthingError, InputError
 
 METADATA_PREFIX = "farthing."
@@ -37,13 +39,16 @@ class EmbeddingWriter:
     what was under the name before, if anything.
     """
 
-    def __init__(self, path: str, *, dimension: int, metadata: Mapping[str, str]) -> None:
+    def __init__(
+        self, path: str, *, dimension: int, metadata: Mapping[str, str], precision: Precision = "float32"
+    ) -> None:
         """Check that the output can be written, before any work is done for it.
 
         Args:
             path: the output; an existing file is replaced.
             dimension: of every vector.
-            metadata: stored under `farthing.` + key; `dimension` is added.
+            metadata: stored under `farthing.` + key; `dimension` and `precision` are added.
+            precision: what the vectors are written in.
 
         Raises:
             InputError: the folder is missing, the path is a folder, or it cannot be written there.
@@ -51,11 +56,14 @@ class EmbeddingWriter:
         self._name = shown(path)
         self._target = require_writable(path)
         self._partial = _partial_of(self._target)
-        self._schema = _schema(dimension, metadata)
-        self._dimension = dimension
+        form = VectorFormat(precision, dimension)
+        self._schema = _schema(form)
+        self._metadata = {**metadata, "dimension": str(dimension), "precision": precision}
+        self._value_type = form.value_type
+        self._width = form.width
         self._ids: list[str] = []
         # Rows are copied here: the engine may hand over views of memory that it uses again.
-        self._vectors = np.empty((ROWS_PER_GROUP, dimension), dtype=np.float32)
+        self._vectors = np.empty((ROWS_PER_GROUP, form.width), form.value_type)
         self._tokens = np.empty(ROWS_PER_GROUP, dtype=np.int32)
         self._file: BinaryIO | None = None
         self._parquet: Any = None
@@ -74,27 +82,27 @@ class EmbeddingWriter:
             raise
         return self
 
-    def write(
-        self, ids: Sequence[str], vectors: npt.NDArray[np.float32], tokens: npt.NDArray[np.int32]
-    ) -> None:
+    def write(self, ids: Sequence[str], vectors: Values, tokens: npt.NDArray[np.int32]) -> None:
         """Append rows; the arrays may be used again afterwards.
 
         Args:
             ids: (n,) names of the rows.
-            vectors: (n, dimension) float32.
+            vectors: (n, width) in the type of the precision.
             tokens: (n,) int32, tokens that each vector was made of.
 
         Raises:
             ValueError: the shapes or types do not agree.
             FarthingError: the disk does not take it.
         """
-        if vectors.shape != (len(ids), self._dimension) or tokens.shape != (len(ids),):
+        if vectors.shape != (len(ids), self._width) or tokens.shape != (len(ids),):
             raise ValueError(
                 f"{len(ids)} ids, vectors {vectors.shape} and tokens {tokens.shape} do not agree "
-                f"in dimension {self._dimension}"
+                f"in width {self._width}"
             )
-        if vectors.dtype != np.float32 or tokens.dtype != np.int32:
-            raise ValueError(f"vectors are {vectors.dtype}, not float32, or tokens {tokens.dtype}, not int32")
+        if vectors.dtype != self._value_type or tokens.dtype != np.int32:
+            raise ValueError(
+                f"vectors are {vectors.dtype}, not {self._value_type}, or tokens {tokens.dtype}, not int32"
+            )
         taken = 0
         while taken < len(ids):
             held = len(self._ids)
@@ -105,6 +113,10 @@ class EmbeddingWriter:
             taken += count
             if len(self._ids) == ROWS_PER_GROUP:
                 self._flush()
+
+    def note(self, metadata: Mapping[str, str]) -> None:
+        """Store more metadata, known only now, under `farthing.` + key when the file is finished."""
+        self._metadata.update(metadata)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -141,6 +153,7 @@ class EmbeddingWriter:
             self._flush()
         assert self._file is not None
         with self._disk_errors():
+            self._parquet.add_key_value_metadata(_footer(self._schema, self._metadata))
             self._parquet.close()
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -217,22 +230,25 @@ def _create(partial: Path, name: str) -> int:
         raise InputError(f"{name}: cannot be written ({error.strerror}); choose another place") from None
 
 
-def _schema(dimension: int, metadata: Mapping[str, str]) -> Any:
-    element = pa.field("element", pa.float32(), nullable=False)
+def _schema(form: VectorFormat) -> Any:
+    element = pa.field("element", pa.from_numpy_dtype(form.value_type), nullable=False)
     fields = [
         pa.field("id", pa.string(), nullable=False),
-        pa.field("embedding", pa.list_(element, dimension), nullable=False),
+        pa.field("embedding", pa.list_(element, form.width), nullable=False),
         pa.field("tokens", pa.int32(), nullable=False),
     ]
-    values = {**metadata, "dimension": str(dimension)}
-    return pa.schema(
-        fields, metadata={METADATA_PREFIX + key: _encodable(value) for key, value in values.items()}
-    )
+    return pa.schema(fields)
 
 
-def _encodable(value: str) -> str:
-    # A path from the command line may hold bytes that are not UTF-8, as surrogates.
-    return value.encode("utf-8", "backslashreplace").decode("utf-8")
+def _footer(schema: Any, metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return the footer's metadata: ours, and Arrow's own key with the schema, in which they stand again."""
+    ours = {
+        # A path from the command line may hold bytes that are not UTF-8, as surrogates.
+        METADATA_PREFIX + key: value.encode("utf-8", "backslashreplace").decode("utf-8")
+        for key, value in metadata.items()
+    }
+    whole = schema.with_metadata(ours).serialize().to_pybytes()
+    return {**ours, "ARROW:schema": base64.b64encode(whole).decode("ascii")}
 
 
 def _parquet_writer(file: BinaryIO, schema: Any) -> Any:
@@ -244,4 +260,5 @@ def _parquet_writer(file: BinaryIO, schema: Any) -> Any:
         compression={"id": "zstd", "tokens": "zstd", "embedding.list.element": "none"},
         use_dictionary=["tokens"],
         write_statistics=["id", "tokens"],
+        store_schema=False,  # it is written last, when all metadata are known
     )

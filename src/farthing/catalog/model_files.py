@@ -15,7 +15,12 @@ from typing import Any
 
 from farthing.errors import MissingExtraError, ModelError, ModelUnavailableError
 
-_FOLDER_PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", "*/*.safetensors")
+_FOLDER_PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", "*/model.safetensors")
+"""What is fetched of a model: configurations, tokenizer, weights and their shards, and modules in folders of theirs.
+The hub's client matches them with fnmatch, to which a `*` may hold slashes."""
+
+_LEFT_PATTERNS = ("*/*/*", "consolidated*", "checkpoint-*", "onnx/*", "openvino/*", "original/*")
+"""What is left of that: the same weights in other formats or of other times, often as many bytes again."""
 
 _MOST_HEADER_BYTES = 100_000_000
 """The format's own limit. Source: the safetensors crate, MAX_HEADER_SIZE."""
@@ -146,7 +151,14 @@ def hub_folder(model: str, revision: str | None = None) -> Path:
     with _hub_errors(model if revision is None else f"{model} at {revision}"):
         from huggingface_hub import snapshot_download
 
-        return Path(snapshot_download(model, revision=revision, allow_patterns=list(_FOLDER_PATTERNS)))
+        return Path(
+            snapshot_download(
+                model,
+                revision=revision,
+                allow_patterns=list(_FOLDER_PATTERNS),
+                ignore_patterns=list(_LEFT_PATTERNS),
+            )
+        )
 
 
 @contextmanager

@@ -15,6 +15,15 @@ from farthing.errors import ModelError
 TRANSFORMER_FILE = "sentence_bert_config.json"
 """Where sentence-transformers keeps `max_seq_length`."""
 
+_TRANSFORMER_FILES = (
+    TRANSFORMER_FILE,
+    *(
+        f"sentence_{family}_config.json"
+        for family in ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+    ),
+)
+"""What earlier versions called it, by family. Source: sentence-transformers 6.2, `Transformer.load_config`."""
+
 _UNSET = 1_000_000
 """Tokenizers without a limit write a huge number; anything above this means none."""
 
@@ -33,12 +42,17 @@ def folder_limit(folder: Path) -> TextLimit | None:
     Raises:
         ModelError: a file cannot be read, or the limit is no positive number of tokens.
     """
-    for file, key in ((TRANSFORMER_FILE, "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
-        path = folder / file
-        stated = read_json_object(path).get(key) if path.is_file() else None
-        if stated is not None:
-            return _limit(stated, file, key, folder)
+    tokenizer = folder / "tokenizer_config.json"
+    for path, key in ((transformer_file(folder), "max_seq_length"), (tokenizer, "model_max_length")):
+        stated = read_json_object(path).get(key) if path is not None and path.is_file() else None
+        if path is not None and stated is not None:
+            return _limit(stated, path.name, key, folder)
     return None
+
+
+def transformer_file(folder: Path) -> Path | None:
+    """Return the file of a folder that has sentence-transformers' settings of the transformer, or None."""
+    return next((folder / file for file in _TRANSFORMER_FILES if (folder / file).is_file()), None)
 
 
 def _limit(stated: Any, file: str, key: str, folder: Path) -> TextLimit | None:

@@ -21,6 +21,18 @@ from farthing.cli import options
 @click.option("--id-field", help="Field or column of the id.", show_default="row number")
 @click.option("--limit", type=int, help="Embed only the first texts.", show_default="all")
 @click.option("--prompt-name", help="The model's prompt to put before each text.")
+@click.option(
+    "--precision",
+    default="float32",
+    help="What vectors are written in: float32, float16, int8, uint8 (ranges from the first 8,192 texts), binary or "
+    "ubinary (a bit per dimension).",
+)
+@click.option(
+    "--dimensions",
+    type=int,
+    help="Keep the first dimensions of each vector, for Matryoshka models.",
+    show_default="all",
+)
 @options.usd_per_hour
 @options.as_json
 def embed(
@@ -35,23 +47,29 @@ def embed(
     id_field: str | None,
     limit: int | None,
     prompt_name: str | None,
+    precision: str,
+    dimensions: int | None,
     usd_per_hour: float | None,
     as_json: bool,
 ) -> None:
     """Embed a text file or a corpus, and say exactly what it cost.
 
     INPUT is .txt (a text per line), .jsonl, .csv, .parquet, or - for stdin. The output is Parquet: id, embedding
-    (fixed-size list of float32) and tokens. It appears under its name only when it is whole.
+    (fixed-size list, of float32 unless --precision says otherwise) and tokens. It appears under its name only when it
+    is whole.
     """
     from farthing.bulk.embed_file import embed_file
     from farthing.bulk.embedder import Embedder
     from farthing.bulk.reading import open_source
+    from farthing.bulk.search import read_header
     from farthing.cli.output import console, print_json
     from farthing.cli.progress import JobProgress
     from farthing.cli.receipt_view import render_receipt
+    from farthing.engine.outputs import require_precision
     from farthing.errors import InputError
 
     kind = options.dtype_of(dtype)
+    form = require_precision(precision)
     if length is not None and length <= 0:
         raise InputError(f"length {length} is not positive; give a number of tokens, or leave it out")
     texts = open_source(source, text_field=text_field, id_field=id_field, limit=limit)
@@ -65,9 +83,16 @@ def embed(
             output,
             embedder,
             prompt_name=prompt_name,
+            precision=form,
+            truncate_dim=dimensions,
             watch=progress.watch,
         )
     if as_json:
         print_json(receipt.as_dict())
     else:
         render_receipt(receipt, screen, output=output)
+        clipped = read_header(output).metadata.get("clipped_values", "0")
+        if clipped != "0":
+            screen.print(
+                f"{clipped} values lay outside the ranges of the first texts and were clipped", style="yellow"
+            )

@@ -35,8 +35,9 @@ def _facts(receipt: Receipt, output: str | None) -> Table:
     tokens, seconds, flops, usd = receipt.tokens, receipt.seconds, receipt.flops, receipt.usd
     noun = "repeat" if receipt.duplicates == 1 else "repeats"
     repeats = f", {format_count(receipt.duplicates)} {noun} not computed again" if receipt.duplicates else ""
+    known = f", {format_count(receipt.cached)} known from before" if receipt.cached else ""
     cut = f", {format_count(receipt.truncated)} truncated" if receipt.truncated else ""
-    table.add_row("texts", f"{format_count(receipt.texts)}{repeats}{cut}")
+    table.add_row("texts", f"{format_count(receipt.texts)}{repeats}{known}{cut}")
     waste = tokens.padded / (tokens.useful + tokens.padded) if tokens.useful else 0.0
     table.add_row(
         "tokens",

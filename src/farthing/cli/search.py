@@ -45,9 +45,10 @@ def search(
     revision = _commit(header) if model in (None, header.model) else None
     embedder = Embedder(model or header.model, revision=revision)
     _require_same_model(shown(embeddings), header, embedder.model.checkpoint)
-    # A query prompt is for questions, so it is used unasked where the model has one.
-    name = prompt_name or ("query" if "query" in embedder.model.checkpoint.prompts else None)
-    hits = search_file(embeddings, embedder.encode(question, prompt_name=name), top)
+    # The file may hold vectors that were cut; whether they are wider than the model's is for the search to say.
+    dimension = min(header.format.dimension, embedder.dimension)
+    vector = embedder.encode_query(question, prompt_name, truncate_dim=dimension)
+    hits = search_file(embeddings, vector, top)
     source = source_from_header(header)
     texts = texts_of_rows(source, [hit.row for hit in hits]) if source is not None else {}
     if as_json:

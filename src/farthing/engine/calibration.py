@@ -137,7 +137,7 @@ def _run_side_by_side(
         end = time.perf_counter() + seconds
         while len(results[index]) < 2 or time.perf_counter() < end:
             start = time.perf_counter()
-            streams[index].run(ids, length)
+            streams[index].run(ids)
             results[index].append(time.perf_counter() - start)
 
     threads = [threading.Thread(target=run, args=(index,)) for index in range(len(streams))]

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from farthing.engine.checkpoint import sha256_of
+from farthing.engine.folder_files import sha256_of
 from farthing.engine.locate import DEFAULT_MODEL, default_model_folder
 from farthing.errors import ModelUnavailableError
 

@@ -16,6 +16,9 @@ from farthing.errors import ModelError, ModelUnavailableError
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 """Model used when none is named; `farthing fetch-model` puts it into the user's data directory."""
 
+_MARKS = ("config.json", "modules.json", "adapter_config.json")
+"""A folder with one of these is some kind of model. Which, and whether it runs, is for the checkpoint to say."""
+
 
 @dataclass(frozen=True, slots=True)
 class LocatedModel:
@@ -50,7 +53,7 @@ def locate_model(model: str | None, revision: str | None = None) -> LocatedModel
         revision: commit, branch or tag on the hub; None for its newest.
 
     Raises:
-        ModelError: the folder does not exist or has no config.json.
+        ModelError: the folder does not exist or holds no model.
         ModelUnavailableError: the model is not here and no hub is in reach.
         MissingExtraError: a hub id needs huggingface-hub.
     """
@@ -64,7 +67,7 @@ def locate_model(model: str | None, revision: str | None = None) -> LocatedModel
             f"{name}: no such folder ({reason}); give a model folder or a hub id such as {DEFAULT_MODEL}"
         ) from error
     if is_folder:
-        if not (path / "config.json").is_file():
+        if not any((path / file).is_file() for file in _MARKS):
             raise ModelError(
                 f"{name}: no config.json in this folder; give a folder in Hugging Face or "
                 "sentence-transformers layout"

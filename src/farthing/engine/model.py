@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from farthing.engine.checkpoint import Checkpoint, read_checkpoint
+from farthing.engine.checkpoint import Checkpoint, TruncationSide, read_checkpoint
 from farthing.engine.locate import locate_model
 from farthing.engine.openvino_model import OpenVinoModel
+from farthing.engine.refusals import refuse_remote_code
 from farthing.engine.tokenization import TextTokenizer
 from farthing.errors import InputError
 from farthing.theory.devices import Dtype
@@ -37,6 +38,8 @@ def load_model(
     device: str = "local",
     dtype: Dtype = "fp32",
     max_length: int | None = None,
+    truncation_side: TruncationSide | None = None,
+    trust_remote_code: bool = False,
 ) -> EmbeddingModel:
     """Find, read and compile a model.
 
@@ -46,9 +49,11 @@ def load_model(
         device: `local` or `cpu`.
         dtype: dtype of the matrix products.
         max_length: most tokens of a text; None for the model's own limit.
+        truncation_side: where texts over the limit lose tokens; None for the model's own side.
+        trust_remote_code: refused: code that comes with a model is never run.
 
     Raises:
-        InputError: an unknown device, an unsupported dtype or a length out of range.
+        InputError: an unknown device or side, an unsupported dtype or a length out of range.
         ModelError: the folder cannot be used.
         ModelUnavailableError: the model is not here and cannot be had.
     """
@@ -56,7 +61,8 @@ def load_model(
         raise InputError(
             f"device {device!r}: the engine runs on {' or '.join(DEVICES)}; `explain` prices others"
         )
+    refuse_remote_code(trust_remote_code)
     checkpoint = read_checkpoint(locate_model(model, revision))
-    tokenizer = TextTokenizer(checkpoint, max_length)
+    tokenizer = TextTokenizer(checkpoint, max_length, truncation_side)
     compiled = OpenVinoModel(checkpoint, dtype)
     return EmbeddingModel(checkpoint, tokenizer, compiled)

@@ -1,33 +1,33 @@
-"""The transformer as an OpenVINO graph on the CPU: converted once, cached on disk, run on streams.
+"""The transformer as an OpenVINO graph on the CPU, compiled, and run on streams.
 
-Converted from our own module with dynamic batch and length; the cached graph makes later starts need
-neither torch nor transformers. Source of the choices: docs/decisions/0001-cpu-engine.md.
+Source of the choices: docs/decisions/0001-cpu-engine.md.
 """
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-import tempfile
-import warnings
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from platformdirs import user_cache_path
 
 from farthing.engine.checkpoint import Checkpoint
+from farthing.engine.graphs import import_openvino, read_graph
 from farthing.engine.machine import available_cores
-from farthing.errors import EngineError, InputError, MissingExtraError
+from farthing.engine.packing import Ids, packed
+from farthing.errors import EngineError, InputError
 from farthing.theory.devices import Dtype
 
 _PRECISIONS: dict[Dtype, str] = {"fp32": "f32", "bf16": "bf16"}
 _SHAPE_CACHE_ENTRIES = 200
 """Executors kept for shapes seen before: more grows memory for ever, 0 is slower (facts: cpu)."""
 
+PREFIXES_KEPT = 16
+"""Prefixes whose keys and values are kept: a model has a few prompts, and each has one."""
+
 Vectors = npt.NDArray[np.float32]
+Past = npt.NDArray[np.float32]
 
 
 class OpenVinoModel:
@@ -55,127 +55,84 @@ class OpenVinoModel:
         self.streams = streams or available_cores()
         self.dtype = dtype
         self.dimension = checkpoint.dimension
+        self._core, self._checkpoint = core, checkpoint
         self._compiled: Any = core.compile_model(
-            _read_graph(core, checkpoint),
-            "CPU",
-            {
-                # Never the default: on processors with bf16 units it is bf16.
-                "INFERENCE_PRECISION_HINT": _PRECISIONS[dtype],
-                "NUM_STREAMS": self.streams,
-                "INFERENCE_NUM_THREADS": self.streams,
-                "CPU_RUNTIME_CACHE_CAPACITY": _SHAPE_CACHE_ENTRIES,
-            },
+            read_graph(core, checkpoint), "CPU", self._properties(self.streams)
         )
+        shape = checkpoint.shape
+        self._no_past = (
+            np.zeros((shape.layers, 2, 0, shape.kv_width), np.float32) if checkpoint.reuses_prefixes else None
+        )
+        self._prefixes: dict[bytes, Past] = {}
+        self._lock = Lock()
         # pyopenvino sets itself up for numpy the first time that a tensor's data is asked for. Two threads
         # that ask first at once deadlock: one waits for the GIL, the other, holding it, for the first.
         _ = openvino.Tensor(np.zeros(1, np.float32)).data
 
     def stream(self) -> Stream:
         """Return a stream; each belongs to one thread at a time."""
-        return Stream(self._compiled.create_infer_request())
+        return Stream(self._compiled.create_infer_request(), self._no_past)
+
+    def prefix(self, ids: Ids) -> tuple[Past, bool]:
+        """Return the keys and values of tokens that many texts begin with, computed once and kept.
+
+        Args:
+            ids: int32 (P,), at least one token.
+
+        Returns:
+            float32 (layers, 2, P, kv), and whether they were computed just now.
+
+        Raises:
+            InputError: the model attends both ways, or its pooling reads more than the last token.
+        """
+        if self._no_past is None:
+            raise InputError(
+                f"{self._checkpoint.name}: a prefix is reused by causal models with last-token pooling only"
+            )
+        key = ids.tobytes()
+        with self._lock:
+            computed = key not in self._prefixes
+            if computed:
+                graph = read_graph(self._core, self._checkpoint, "prefix")
+                compiled = self._core.compile_model(graph, "CPU", self._properties(1))
+                made = compiled(packed([ids]).inputs)[0]
+                if len(self._prefixes) >= PREFIXES_KEPT:
+                    del self._prefixes[next(iter(self._prefixes))]
+                self._prefixes[key] = np.array(made, np.float32)
+            return self._prefixes[key], computed
+
+    def _properties(self, streams: int) -> dict[str, Any]:
+        return {
+            # Never the default: on processors with bf16 units it is bf16.
+            "INFERENCE_PRECISION_HINT": _PRECISIONS[self.dtype],
+            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": self.streams,
+            "CPU_RUNTIME_CACHE_CAPACITY": _SHAPE_CACHE_ENTRIES,
+        }
 
 
 class Stream:
-    """One step at a time: padded ids in, vectors out. The GIL is released while it runs."""
+    """One step at a time: token ids in, vectors out. The GIL is released while it runs."""
 
-    def __init__(self, request: Any) -> None:
-        self._request = request
+    def __init__(self, request: Any, no_past: Past | None) -> None:
+        self._request, self._no_past = request, no_past
 
-    def run(self, ids: list[npt.NDArray[np.int32]], length: int) -> Vectors:
-        """Return the vectors of one batch, shape (batch, dimension).
+    def run(self, texts: Sequence[Ids], past: Past | None = None) -> Vectors:
+        """Return the vectors of one batch, shape (batch, dimension), valid until the next run.
 
         Args:
-            ids: token ids of each text, shape (tokens,), 1 ≤ tokens ≤ `length`.
-            length: tokens of the longest text.
+            texts: token ids of each text, shape (tokens,), at least one token each.
+            past: keys and values of what all of them begin with (`OpenVinoModel.prefix`); those tokens are then
+                left out of `texts`.
 
         Raises:
             EngineError: a vector is not finite.
         """
-        padded = np.zeros((len(ids), length), np.int32)
-        for row, one in zip(padded, ids, strict=True):
-            row[: len(one)] = one
-        lengths = np.fromiter(map(len, ids), np.int32, len(ids))
-        self._request.infer([padded, lengths])
+        inputs: list[Any] = [*packed(texts).inputs]
+        if self._no_past is not None:
+            inputs.append(self._no_past if past is None else past)
+        self._request.infer(inputs)
         vectors: Vectors = self._request.get_output_tensor(0).data
         if not np.isfinite(vectors).all():
             raise EngineError("a vector came out of the model not finite; the weights or the dtype overflow")
         return vectors
-
-
-def _read_graph(core: Any, checkpoint: Checkpoint) -> Any:
-    try:
-        path = cached_graph(checkpoint)
-    except OSError:  # a cache that cannot be written costs a conversion at each start, and nothing else
-        with tempfile.TemporaryDirectory(prefix="farthing-") as folder:
-            _convert(checkpoint, Path(folder) / "model.xml")
-            return core.read_model(Path(folder) / "model.xml")
-    try:
-        return core.read_model(path)
-    except RuntimeError:  # damaged on disk: what can be made again is made again
-        shutil.rmtree(path.parent, ignore_errors=True)
-        return core.read_model(cached_graph(checkpoint))
-
-
-def cached_graph(checkpoint: Checkpoint) -> Path:
-    """Return the path of the checkpoint's converted graph, converting it when there is none."""
-    folder = user_cache_path("farthing") / "graphs" / _graph_key(checkpoint)
-    if not (folder / "model.xml").is_file():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".convert-"))
-        try:
-            _convert(checkpoint, scratch / "model.xml")
-            # Whoever is first wins; the graphs are the same.
-            scratch.replace(folder)
-        except OSError:
-            if not (folder / "model.xml").is_file():
-                raise
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-    return folder / "model.xml"
-
-
-def _convert(checkpoint: Checkpoint, path: Path) -> None:
-    openvino = import_openvino()
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtraError("torch", "cpu", "converting a model") from error
-    from farthing.engine.weights import load_transformer
-
-    example = (torch.ones((2, 3), dtype=torch.int32), torch.tensor([3, 2], dtype=torch.int32))
-    dynamic = [openvino.PartialShape([-1, -1]), openvino.PartialShape([-1])]
-    model = load_transformer(checkpoint)
-    with warnings.catch_warnings():
-        # Tracing is deprecated but converts in 1 s what torch.export needs 5 to 9 s for (decision 0001).
-        warnings.simplefilter("ignore")
-        graph = openvino.convert_model(model, example_input=example, input=dynamic)
-    openvino.save_model(graph, path, compress_to_fp16=False)
-
-
-def _graph_key(checkpoint: Checkpoint) -> str:
-    """Return a name that changes with the weights, the module's code and the converter."""
-    digest = hashlib.sha256()
-    for part in (
-        checkpoint.revision,
-        str(checkpoint.weights.resolve()),
-        str(checkpoint.weights.stat().st_mtime_ns),
-        repr((checkpoint.shape, checkpoint.pooling, checkpoint.normalize)),
-        version("openvino"),
-        Path(__file__).with_name("transformer.py").read_text(encoding="utf-8"),
-        Path(__file__).with_name("weights.py").read_text(encoding="utf-8"),
-    ):
-        digest.update(part.encode())
-    return digest.hexdigest()[:24]
-
-
-def import_openvino() -> Any:
-    """Return the openvino module.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        import openvino
-    except ImportError as error:
-        raise MissingExtraError("openvino", "cpu", "the engine") from error
-    return openvino

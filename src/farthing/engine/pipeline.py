@@ -20,7 +20,7 @@ from farthing.engine.model import EmbeddingModel
 from farthing.engine.spool import VectorSpool
 from farthing.engine.windows import REMEMBERED_TEXTS, Window, WindowMaker
 from farthing.scheduling.batching import Batch
-from farthing.theory.work import Work, padded_batch_work
+from farthing.theory.work import Work, packed_batch_work, prefix_work
 
 _WINDOWS = 3
 
@@ -72,6 +72,7 @@ class Pipeline:
         model: EmbeddingModel,
         max_batch_tokens: int,
         *,
+        prompt: str = "",
         on_first_window: Callable[[Window], None] | None = None,
         on_step: Progress | None = None,
     ) -> None:
@@ -80,13 +81,18 @@ class Pipeline:
         Args:
             model: the loaded model.
             max_batch_tokens: most positions in one step.
+            prompt: what all texts begin with; a causal model computes it once. Texts come with it.
             on_first_window: called when the first window is tokenized and before any step runs.
             on_step: called after each step.
         """
         self.totals = Totals()
         self._model = model
         self._maker = WindowMaker(
-            model.tokenizer, model.compiled.dimension, max_batch_tokens, model.compiled.streams
+            model.tokenizer,
+            model.compiled.dimension,
+            max_batch_tokens,
+            model.compiled.streams,
+            prompt if model.checkpoint.reuses_prefixes else "",
         )
         self._on_first_window = on_first_window
         self._on_step = on_step
@@ -145,16 +151,24 @@ class Pipeline:
         return not self._stopping.is_set()
 
     def _run_steps(self) -> None:
-        shape = self._model.checkpoint.shape
         try:
+            shape, trim = self._model.checkpoint.shape, self._model.checkpoint.trimmable
             stream = self._model.compiled.stream()
             while (step := self._steps.get()) is not None and not self._stopping.is_set():
                 window, batch = step
                 start = time.perf_counter()
                 ids = [window.ids[row] for row in batch.rows]
-                window.vectors[list(batch.rows)] = stream.run(ids, batch.length)
+                lengths, prefix, past, computed = list(map(len, ids)), window.prefix, None, False
+                if prefix:
+                    past, computed = self._model.compiled.prefix(ids[0][:prefix])
+                    ids = [one[prefix:] for one in ids]
+                window.vectors[list(batch.rows)] = stream.run(ids, past)
                 busy_s = time.perf_counter() - start
-                work = padded_batch_work(shape, [len(one) for one in ids])
+                work = packed_batch_work(
+                    shape, lengths, prefix=prefix, prefix_known=True, trim=trim, grid=True
+                )
+                if computed:
+                    work += prefix_work(shape, prefix)
                 with self._lock:
                     self.totals.work += work
                     self.totals.busy_s += busy_s

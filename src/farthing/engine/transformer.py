@@ -1,8 +1,8 @@
 """The one transformer: a torch module built from ModelShape, pooled and normalised inside.
 
-It takes padded token ids and true lengths, and gives one vector for each text. Every backend runs this
-module or a graph converted from it; there are no twins. Today its parts are those of the BERT family; a
-later family adds a kind of norm, position or MLP here, never a second transformer.
+It takes packed token ids and gives one vector for each text. Every backend runs this module or a graph converted
+from it; there are no twins. A family is a choice of parts: the kind and place of norms, of positions, of the
+attention's reach, of the MLP.
 
 Knows shapes and operations. Knows no checkpoint names (engine/weights.py) and no device.
 """
@@ -13,128 +13,228 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from farthing.engine.checkpoint import Pooling
+from farthing.engine.attention import Attention, Grid, RelativeBias, Rotation
+from farthing.engine.checkpoint import DenseShape, Pooling
+from farthing.engine.norms import norm_of
 from farthing.theory.shapes import Activation, ModelShape
-
-_MASKED = -1e9
-"""Added to the score of a padded key: far below any real score, and finite, so that no row becomes NaN."""
 
 
 class Embeddings(nn.Module):
-    """Token, position and type embeddings, summed and normalised."""
+    """Token embeddings, with those of positions and token types where there are such, summed and normalised."""
 
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
         self.tokens = nn.Embedding(shape.vocabulary, shape.hidden)
-        self.positions = nn.Embedding(shape.max_positions, shape.hidden)
-        self.types = nn.Embedding(shape.token_types, shape.hidden)
-        self.norm = nn.LayerNorm(shape.hidden, shape.norm_epsilon)
+        learned = shape.positions == "learned"
+        rows = shape.max_positions + shape.position_offset
+        self.positions = nn.Embedding(rows, shape.hidden) if learned else None
+        self.types = nn.Embedding(shape.token_types, shape.hidden) if shape.token_types else None
+        self.norm = norm_of(shape) if shape.embedding_norm else None
+        self.scale, self.offset = shape.embedding_scale, shape.position_offset
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """Return (batch, length, hidden) from ids of (batch, length)."""
-        positions = torch.arange(ids.shape[1], device=ids.device)
-        # Every text is a single segment, so each token's type is 0.
-        summed = self.tokens(ids) + self.positions(positions) + self.types.weight[0]
-        normed: Tensor = self.norm(summed)
-        return normed
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention with Q, K and V in one matrix product."""
-
-    def __init__(self, shape: ModelShape) -> None:
-        super().__init__()
-        self.heads, self.head_size = shape.heads, shape.head_size
-        self.qkv = nn.Linear(shape.hidden, 3 * shape.attention_width, bias=shape.attention_bias)
-        self.output = nn.Linear(shape.attention_width, shape.hidden, bias=shape.output_bias)
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Return (batch, length, hidden); `mask` is (batch, 1, 1, length), added to the scores."""
-        batch, length = x.shape[0], x.shape[1]
-        query, key, value = (
-            part.reshape(batch, length, self.heads, self.head_size).transpose(1, 2)
-            for part in self.qkv(x).chunk(3, dim=-1)
-        )
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        joined = mixed.transpose(1, 2).reshape(batch, length, self.heads * self.head_size)
-        projected: Tensor = self.output(joined)
-        return projected
+    def forward(self, ids: Tensor, positions: Tensor) -> Tensor:
+        """Return (T, hidden) from ids and positions of (T,)."""
+        x: Tensor = self.tokens(ids)
+        if self.scale != 1:
+            x = x * self.scale
+        if self.positions is not None:
+            x = x + self.positions(positions + self.offset)
+        if self.types is not None:
+            x = x + self.types.weight[0]  # every text is a single segment, so each token's type is 0
+        return x if self.norm is None else self.norm(x)
 
 
 class Mlp(nn.Module):
-    """The plain two-matrix MLP."""
+    """Up, activation and down; gate and up in one matrix product where there is a gate."""
 
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
-        self.up = nn.Linear(shape.hidden, shape.intermediate, bias=shape.mlp_up_bias)
+        self.gated, self.activation = shape.gated_mlp, shape.activation
+        width = (shape.mlp_matrices - 1) * shape.intermediate
+        self.up = nn.Linear(shape.hidden, width, bias=shape.mlp_up_bias)
         self.down = nn.Linear(shape.intermediate, shape.hidden, bias=shape.mlp_down_bias)
-        self.activation: Activation = shape.activation
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (batch, length, hidden)."""
-        down: Tensor = self.down(_activate(self.up(x), self.activation))
+        """Return (T, hidden)."""
+        inner = self.up(x)
+        if self.gated:
+            gate, inner = inner.chunk(2, dim=-1)
+            inner = activated(gate, self.activation) * inner
+        else:
+            inner = activated(inner, self.activation)
+        down: Tensor = self.down(inner)
         return down
 
 
 class Layer(nn.Module):
-    """Attention and MLP, each with its residual sum and the norm after it."""
+    """Attention and MLP, each with its residual sum and the norms around it."""
 
-    def __init__(self, shape: ModelShape) -> None:
+    def __init__(self, shape: ModelShape, layer: int) -> None:
         super().__init__()
-        self.attention = Attention(shape)
-        self.attention_norm = nn.LayerNorm(shape.hidden, shape.norm_epsilon)
-        self.mlp = Mlp(shape)
-        self.mlp_norm = nn.LayerNorm(shape.hidden, shape.norm_epsilon)
+        self.place = shape.norm_place
+        self.attention, self.mlp = Attention(shape, layer), Mlp(shape)
+        unnormed = layer == 0 and not shape.first_attention_norm
+        self.attention_norm = None if unnormed else norm_of(shape)
+        self.mlp_norm = norm_of(shape)
+        sandwich = shape.norm_place == "sandwich"
+        self.attention_out_norm = norm_of(shape) if sandwich else None
+        self.mlp_out_norm = norm_of(shape) if sandwich else None
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Return (batch, length, hidden)."""
-        x = self.attention_norm(x + self.attention(x, mask))
-        out: Tensor = self.mlp_norm(x + self.mlp(x))
-        return out
+    def forward(
+        self,
+        x: Tensor,
+        grid: Grid,
+        rotation: Rotation | None,
+        bias: Tensor | None,
+        past: Tensor | None = None,
+        kept: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return (T, hidden), or (B, hidden) of the kept tokens, and keys and values; as in `Attention`."""
+        before = self.place != "post"
+        read = self.attention_norm(x) if before and self.attention_norm is not None else x
+        moved, made = self.attention(read, grid, rotation, bias, past, kept)
+        if self.attention_out_norm is not None:
+            moved = self.attention_out_norm(moved)
+        x = (x if kept is None else x[kept]) + moved
+        if not before and self.attention_norm is not None:
+            x = self.attention_norm(x)
+        moved = self.mlp(self.mlp_norm(x) if before else x)
+        if self.mlp_out_norm is not None:
+            moved = self.mlp_out_norm(moved)
+        x = x + moved
+        return x if before else self.mlp_norm(x), made
 
 
 class Transformer(nn.Module):
-    """Token ids and lengths in, one vector for each text out."""
+    """Packed token ids in, one vector for each text out."""
 
-    def __init__(self, shape: ModelShape, pooling: Pooling, normalize: bool) -> None:
+    def __init__(
+        self,
+        shape: ModelShape,
+        pooling: Pooling,
+        normalize: bool,
+        dense: tuple[DenseShape, ...] = (),
+        *,
+        trimmed: bool = True,
+    ) -> None:
         """Build the module with uninitialised meaning: weights come from `engine.weights`.
 
         Args:
             shape: the model.
             pooling: how token vectors become one.
             normalize: whether the vector is scaled to length one.
+            dense: matrices behind the pooling.
+            trimmed: whether the last layer computes only the tokens that the pooling reads.
         """
         super().__init__()
+        self.shape = shape
         self.embeddings = Embeddings(shape)
-        self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
+        self.relative = RelativeBias(shape) if shape.relative_buckets else None
+        self.layers = nn.ModuleList(Layer(shape, layer) for layer in range(shape.layers))
+        self.norm = norm_of(shape) if shape.norm_place != "post" else None
+        self.dense = nn.ModuleList(nn.Linear(one.inputs, one.outputs, bias=one.bias) for one in dense)
+        self.activations = tuple(one.activation for one in dense)
         self.pooling: Pooling = pooling
         self.normalize = normalize
+        self.trimmed = trimmed and pooling in ("cls", "last_token")
 
-    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """Return vectors of shape (batch, hidden).
+    def forward(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        slots: Tensor,
+        places: Tensor,
+        lengths: Tensor,
+        past: Tensor | None = None,
+    ) -> Tensor:
+        """Return vectors of shape (B, dimension). The arguments are those of `engine.packing.PackedStep`.
 
         Args:
-            ids: int32 of shape (batch, length); positions past a text's length hold any valid id.
-            lengths: int32 of shape (batch,), all ≥ 1.
+            ids: int32 (T,).
+            positions: int32 (T,), from 0, whatever prefix there is.
+            slots: int32 (B, S).
+            places: int32 (T,).
+            lengths: int32 (B,).
+            past: keys and values of a shared prefix of P tokens, (layers, 2, P, kv).
         """
-        positions = torch.arange(ids.shape[1], device=ids.device)
-        valid = positions[None, :] < lengths[:, None]
-        x = self.embeddings(ids)
-        mask = torch.where(valid, 0.0, _MASKED)[:, None, None, :].to(x.dtype)
-        for layer in self.layers:
-            x = layer(x, mask)
-        vectors = _pool(x, valid.to(x.dtype), self.pooling)
+        return self._vectors(*self.states(ids, positions, slots, places, lengths, past)[:2])
+
+    def states(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        slots: Tensor,
+        places: Tensor,
+        lengths: Tensor,
+        past: Tensor | None = None,
+    ) -> tuple[Tensor, Grid, Tensor]:
+        """Return the last layer's states, where they stand, and all keys and values (layers, 2, T, kv).
+
+        The states are (T, hidden), or where the last layer is trimmed (B, hidden).
+        """
+        prefix = 0 if past is None else past.shape[2]
+        grid = Grid(positions + prefix, slots, places, lengths, prefix)
+        x = self.embeddings(ids, grid.positions)
+        rotations = self._rotations(grid.positions)
+        bias = None if self.relative is None else self.relative(grid.keys, grid.keys)
+        made = []
+        for index, layer in enumerate(self.layers):
+            local = self.shape.attention_reach[index] is not None
+            kept = self._kept(grid) if self.trimmed and index == self.shape.layers - 1 else None
+            x, pair = layer(x, grid, rotations[local], bias, None if past is None else past[index], kept)
+            made.append(pair)
+        return x if self.norm is None else self.norm(x), grid, torch.stack(made)
+
+    def _rotations(self, positions: Tensor) -> tuple[Rotation | None, Rotation | None]:
+        """Return the rotary positions of layers without and with a limited reach."""
+        shape = self.shape
+        if shape.positions != "rotary" or shape.rotary_theta is None:
+            return None, None
+        size = int(shape.head_size * shape.rotary_share)
+        everywhere = Rotation(positions, shape.rotary_theta, size)
+        if shape.rotary_theta_local is None or shape.rotary_theta_local == shape.rotary_theta:
+            return everywhere, everywhere
+        return everywhere, Rotation(positions, shape.rotary_theta_local, size)
+
+    def _kept(self, grid: Grid) -> Tensor:
+        """Return the index of the token of each text that the pooling reads, (B,)."""
+        if self.pooling == "cls":
+            return grid.slots[:, 0]
+        return grid.slots.gather(1, (grid.lengths - 1).long()[:, None])[:, 0]
+
+    def _vectors(self, x: Tensor, grid: Grid) -> Tensor:
+        """Return (B, dimension): pooled, through the matrices behind, scaled."""
+        if self.pooling in ("cls", "last_token"):
+            vectors = x if self.trimmed else x[self._kept(grid)]
+        else:
+            own = grid.keys[None, :]
+            weight = (own < grid.lengths[:, None]).to(x.dtype)
+            if self.pooling == "weighted_mean":
+                weight = weight * (own + 1)
+            vectors = (x[grid.slots] * weight[:, :, None]).sum(dim=1) / weight.sum(dim=1, keepdim=True)
+        for dense, activation in zip(self.dense, self.activations, strict=True):
+            vectors = dense(vectors)
+            if activation is not None:
+                vectors = torch.tanh(vectors) if activation == "tanh" else activated(vectors, activation)
         return functional.normalize(vectors, dim=-1) if self.normalize else vectors
 
 
-def _pool(x: Tensor, valid: Tensor, pooling: Pooling) -> Tensor:
-    """Return (batch, hidden) from x (batch, length, hidden) and `valid` (batch, length), 1 for a token else 0."""
-    if pooling == "cls":
-        return x[:, 0]
-    return (x * valid[:, :, None]).sum(dim=1) / valid.sum(dim=1, keepdim=True)
+class PrefixStates(nn.Module):
+    """What texts reuse that begin with the same tokens: their keys and values in every layer."""
+
+    def __init__(self, model: Transformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, ids: Tensor, positions: Tensor, slots: Tensor, places: Tensor, lengths: Tensor
+    ) -> Tensor:
+        """Return (layers, 2, P, kv) of one text of P tokens."""
+        return self.model.states(ids, positions, slots, places, lengths)[2]
 
 
-def _activate(x: Tensor, activation: Activation) -> Tensor:
+def activated(x: Tensor, activation: Activation) -> Tensor:
+    """Return the activation of `x`."""
     if activation == "gelu":
         return functional.gelu(x)
     if activation == "gelu_tanh":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -23,6 +23,9 @@ WINDOW_TEXTS = 8192
 
 WINDOW_CHARACTERS = 16_000_000
 """Most characters in a window, so that long texts do not grow memory either."""
+
+SHORTEST_PREFIX = 4
+"""Tokens that a shared prefix has at least; of fewer the reuse saves nothing."""
 
 REMEMBERED_TEXTS = 1_000_000
 """Different texts whose vectors can still be reused; about 200 MB of digests when full."""
@@ -44,6 +47,7 @@ class Window:
         tokenization_s: wall seconds of tokenizing.
         vectors: (len(ids), dimension), filled while batches run.
         pending: batches that have not finished.
+        prefix: tokens that all of `ids` begin with, and whose keys and values they share; 0 for none.
     """
 
     texts: int
@@ -57,6 +61,7 @@ class Window:
     tokenization_s: float
     vectors: npt.NDArray[np.float32]
     pending: int
+    prefix: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -81,8 +86,25 @@ class _Known:
 class WindowMaker:
     """Turns texts into windows, one after the other."""
 
-    def __init__(self, tokenizer: TextTokenizer, dimension: int, max_batch_tokens: int, streams: int) -> None:
+    def __init__(
+        self,
+        tokenizer: TextTokenizer,
+        dimension: int,
+        max_batch_tokens: int,
+        streams: int,
+        prompt: str = "",
+    ) -> None:
+        """Take what makes windows.
+
+        Args:
+            tokenizer: the model's.
+            dimension: width of a vector.
+            max_batch_tokens: most positions in one step.
+            streams: steps side by side.
+            prompt: what all texts begin with, where the model can reuse it; empty for nothing.
+        """
         self._tokenizer = tokenizer
+        self._prompt_ids = tokenizer.encode([prompt]).ids[0] if prompt else None
         self._dimension = dimension
         self._max_batch_tokens = max_batch_tokens
         self._streams = streams
@@ -123,7 +145,9 @@ class WindowMaker:
             self._known[digest] = _Known(first_serial + row, lengths[row], tokenized.truncated[row])
         for digest in list(islice(self._known, max(0, len(self._known) - REMEMBERED_TEXTS))):
             del self._known[digest]
-        batches = batches_by_length(lengths, self._max_batch_tokens, self._streams)
+        prefix = 0 if self._prompt_ids is None else shared_prefix(self._prompt_ids, tokenized.ids)
+        own = [length - prefix for length in lengths]
+        batches = batches_by_length(own, self._max_batch_tokens, self._streams)
         return Window(
             texts=len(texts),
             last=last,
@@ -136,7 +160,21 @@ class WindowMaker:
             tokenization_s=tokenized.seconds,
             vectors=np.empty((len(new_texts), self._dimension), np.float32),
             pending=len(batches),
+            prefix=prefix,
         )
+
+
+def shared_prefix(prompt: Ids, texts: Sequence[Ids]) -> int:
+    """Return how many tokens all texts and the prompt begin with; 0 where it would be hardly worth it.
+
+    Every text keeps a token of its own. Where a prompt and a text meet, a tokenizer may join what was apart, so
+    tokens are compared, not characters.
+    """
+    most = min([len(prompt), *(len(one) - 1 for one in texts)])
+    for one in texts:
+        if not np.array_equal(one[:most], prompt[:most]):
+            most = int(np.argmax(one[:most] != prompt[:most]))
+    return most if most >= SHORTEST_PREFIX else 0
 
 
 def _take(source: Iterator[str]) -> list[str]:

@@ -96,6 +96,7 @@ class Receipt:
         texts: texts read; each got exactly one vector.
         embedded: texts that got a vector.
         duplicates: texts that repeated an earlier one and were not computed again.
+        cached: texts that an earlier call had computed and that were served from memory.
         failed: texts that got none.
         truncated: texts cut at the length limit.
         tokens: exact token counts.
@@ -121,6 +122,7 @@ class Receipt:
     texts: int
     embedded: int
     duplicates: int
+    cached: int
     failed: int
     truncated: int
     tokens: TokenCounts
@@ -165,6 +167,7 @@ def make_receipt(
     prediction_basis: PredictionBasis | None,
     usd_per_hour: float | None,
     elsewhere: Sequence[Elsewhere] = (),
+    cached: int = 0,
 ) -> Receipt:
     """Turn what was counted into a receipt; the arguments are as in `Receipt` and `Work`."""
     total = None if usd_per_hour is None else usd_per_hour * seconds.wall / SECONDS_PER_HOUR
@@ -177,6 +180,7 @@ def make_receipt(
         texts=texts,
         embedded=texts,
         duplicates=duplicates,
+        cached=cached,
         failed=0,
         truncated=truncated,
         tokens=TokenCounts(

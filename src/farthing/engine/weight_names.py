@@ -1,0 +1,207 @@
+"""What each family calls its tensors: a small table per family, from our parameters to a checkpoint's.
+
+Knows names, and which tensors are fused in which order. Knows no file and no values.
+
+Source: the state dictionaries that transformers 5.23 saves; NomicBERT's are those of its own code on the hub.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class WeightNames:
+    """Names of one family's tensors, without the ending `.weight` or `.bias`.
+
+    Attributes:
+        outside: our module → theirs, what stands outside the layers.
+        layer: what a layer's tensors begin with; {} is its number.
+        inside: our module in a layer → theirs, in the order in which they are fused.
+        prefixes: what a checkpoint of the family with a head puts before each name.
+        ignored: beginnings of names that no embedding needs: heads and buffers.
+    """
+
+    outside: Mapping[str, str]
+    layer: str
+    inside: Mapping[str, tuple[str, ...]]
+    prefixes: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+    def sources(self, parameter: str) -> tuple[str, ...]:
+        """Return the checkpoint's names of the tensors that make one of our parameters, in order of fusing.
+
+        Args:
+            parameter: for example `layers.3.attention.qkv.weight`.
+        """
+        module, kind = parameter.rsplit(".", 1)
+        if module.startswith("layers."):
+            _, layer, module = module.split(".", 2)
+            start = self.layer.format(layer)
+            return tuple(f"{start}{source}.{kind}" for source in self.inside[module])
+        return (f"{self.outside[module]}.{kind}",)
+
+
+_HEADS = (
+    "cls.",
+    "lm_head.",
+    "classifier.",
+    "pooler.",
+    "qa_outputs.",
+    "score.",
+    "vocab_",
+    "head.",
+    "decoder.",
+)
+
+_BERT = WeightNames(
+    outside={
+        "embeddings.tokens": "embeddings.word_embeddings",
+        "embeddings.positions": "embeddings.position_embeddings",
+        "embeddings.types": "embeddings.token_type_embeddings",
+        "embeddings.norm": "embeddings.LayerNorm",
+    },
+    layer="encoder.layer.{}.",
+    inside={
+        "attention.qkv": ("attention.self.query", "attention.self.key", "attention.self.value"),
+        "attention.output": ("attention.output.dense",),
+        "attention_norm": ("attention.output.LayerNorm",),
+        "mlp.up": ("intermediate.dense",),
+        "mlp.down": ("output.dense",),
+        "mlp_norm": ("output.LayerNorm",),
+    },
+    prefixes=("bert.", "roberta.", "model."),
+    ignored=(*_HEADS, "embeddings.position_ids", "embeddings.token_type_ids"),
+)
+
+_DISTILBERT = WeightNames(
+    outside=_BERT.outside,
+    layer="transformer.layer.{}.",
+    inside={
+        "attention.qkv": ("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+        "attention.output": ("attention.out_lin",),
+        "attention_norm": ("sa_layer_norm",),
+        "mlp.up": ("ffn.lin1",),
+        "mlp.down": ("ffn.lin2",),
+        "mlp_norm": ("output_layer_norm",),
+    },
+    prefixes=("distilbert.",),
+    ignored=_BERT.ignored,
+)
+
+_MPNET = WeightNames(
+    outside={**_BERT.outside, "relative.table": "encoder.relative_attention_bias"},
+    layer="encoder.layer.{}.",
+    inside={
+        "attention.qkv": ("attention.attn.q", "attention.attn.k", "attention.attn.v"),
+        "attention.output": ("attention.attn.o",),
+        "attention_norm": ("attention.LayerNorm",),
+        "mlp.up": ("intermediate.dense",),
+        "mlp.down": ("output.dense",),
+        "mlp_norm": ("output.LayerNorm",),
+    },
+    prefixes=("mpnet.",),
+    ignored=_BERT.ignored,
+)
+
+_NOMIC_BERT = WeightNames(
+    outside={
+        "embeddings.tokens": "embeddings.word_embeddings",
+        "embeddings.types": "embeddings.token_type_embeddings",
+        "embeddings.norm": "emb_ln",
+    },
+    layer="encoder.layers.{}.",
+    inside={
+        "attention.qkv": ("attn.Wqkv",),
+        "attention.output": ("attn.out_proj",),
+        "attention_norm": ("norm1",),
+        "mlp.up": ("mlp.fc12", "mlp.fc11"),
+        "mlp.down": ("mlp.fc2",),
+        "mlp_norm": ("norm2",),
+    },
+    prefixes=("bert.",),
+    ignored=_BERT.ignored,
+)
+
+_NOMIC_BERT_PLAIN = WeightNames(
+    outside=_NOMIC_BERT.outside,
+    layer=_NOMIC_BERT.layer,
+    inside={**_NOMIC_BERT.inside, "mlp.up": ("mlp.fc1",)},
+    prefixes=_NOMIC_BERT.prefixes,
+    ignored=_NOMIC_BERT.ignored,
+)
+
+_MODERNBERT = WeightNames(
+    outside={
+        "embeddings.tokens": "embeddings.tok_embeddings",
+        "embeddings.norm": "embeddings.norm",
+        "norm": "final_norm",
+    },
+    layer="layers.{}.",
+    inside={
+        "attention.qkv": ("attn.Wqkv",),
+        "attention.output": ("attn.Wo",),
+        "attention_norm": ("attn_norm",),
+        "mlp.up": ("mlp.Wi",),
+        "mlp.down": ("mlp.Wo",),
+        "mlp_norm": ("mlp_norm",),
+    },
+    prefixes=("model.",),
+    ignored=_HEADS,
+)
+
+_DECODER = WeightNames(
+    outside={"embeddings.tokens": "embed_tokens", "norm": "norm"},
+    layer="layers.{}.",
+    inside={
+        "attention.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        "attention.query_norm": ("self_attn.q_norm",),
+        "attention.key_norm": ("self_attn.k_norm",),
+        "attention.output": ("self_attn.o_proj",),
+        "attention_norm": ("input_layernorm",),
+        "mlp.up": ("mlp.gate_proj", "mlp.up_proj"),
+        "mlp.down": ("mlp.down_proj",),
+        "mlp_norm": ("post_attention_layernorm",),
+    },
+    prefixes=("model.",),
+    ignored=_HEADS,
+)
+
+_GEMMA = WeightNames(
+    outside=_DECODER.outside,
+    layer=_DECODER.layer,
+    inside={
+        **_DECODER.inside,
+        "attention_out_norm": ("post_attention_layernorm",),
+        "mlp_norm": ("pre_feedforward_layernorm",),
+        "mlp_out_norm": ("post_feedforward_layernorm",),
+    },
+    prefixes=_DECODER.prefixes,
+    ignored=_DECODER.ignored,
+)
+
+_FAMILIES: Mapping[str, WeightNames] = {
+    "bert": _BERT,
+    "roberta": _BERT,
+    "xlm-roberta": _BERT,
+    "distilbert": _DISTILBERT,
+    "mpnet": _MPNET,
+    "nomic_bert": _NOMIC_BERT,
+    "modernbert": _MODERNBERT,
+    "qwen2": _DECODER,
+    "qwen3": _DECODER,
+    "llama": _DECODER,
+    "mistral": _DECODER,
+    "gemma3_text": _GEMMA,
+}
+
+
+def names_of(family: str, *, gated: bool) -> WeightNames:
+    """Return the names of a family's tensors.
+
+    Args:
+        family: one of `engine.refusals.SUPPORTED_FAMILIES`.
+        gated: whether its MLP has a gate; NomicBERT's comes either way.
+    """
+    return _NOMIC_BERT_PLAIN if family == "nomic_bert" and not gated else _FAMILIES[family]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -291,18 +292,25 @@ def test_filling_idle_time_cuts_the_price_and_keeps_the_target(
     assert result.batch_tokens_per_day > 0
 
 
+@pytest.mark.parametrize(("routing", "rate"), [("random", 60.0), ("shared", 400.0), ("shared", 250.0)])
 def test_the_p99_beside_batch_work_is_an_upper_bound_for_the_simulator(
-    make_candidate: MakeCandidate, make_demand: MakeDemand
+    make_candidate: MakeCandidate,
+    make_demand: MakeDemand,
+    routing: Literal["shared", "random"],
+    rate: float,
 ) -> None:
-    candidate, demand = make_candidate(), make_demand(60.0)
+    """On a shared queue too, whose percentile is only approximated."""
+    candidate, demand = make_candidate(), make_demand(rate)
     rows, queues = plan_rows([candidate], demand, TEXTS)
     replica = queues["d", False].station
-    result = filled(one(rows, routing="random"), queues["d", False], candidate, demand)
+    result = filled(one(rows, routing=routing), queues["d", False], candidate, demand)
     assert result is not None
+    assert routing == "random" or result.replicas > 1
     texts, rng = 100_000, random.Random(2)
     policy = Policy(
         servers=result.replicas,
-        routing="random",
+        routing=routing,
+        takes="share" if routing == "shared" else "all",
         max_batch_texts=replica.largest_batch,
         filler_step_s=result.filler_step_s,
     )

@@ -62,9 +62,10 @@ def fill(waiting: Waiting, demand: PlanDemand, count: int, routing: Routing) -> 
     peak_rate, mean_rate = online_share * demand.peak_texts_per_s, online_share * demand.texts_per_s
     p99 = waiting.time_in_system(peak_rate, count, routing, 0.99)
     rho_peak = peak_rate * replica.text_s.mid / count
-    if not isfinite(p99.seconds):
+    at_most_s = waiting.p99_at_most_s(peak_rate, count, routing)
+    if not isfinite(at_most_s):
         return None
-    texts = _texts_within(replica, sharing.longest_filler_step_s(demand.p99_s, p99.seconds, rho_peak))
+    texts = _texts_within(replica, sharing.longest_filler_step_s(demand.p99_s, at_most_s, rho_peak))
     if texts == 0:
         return None
     step_s = replica.batch_s(texts)
@@ -80,7 +81,7 @@ def fill(waiting: Waiting, demand: PlanDemand, count: int, routing: Routing) -> 
         step_tokens=round(texts * mean),
         efficiency=efficiency,
         p99_before_s=p99.seconds,
-        p99_s=p99.seconds + sharing.filled_rise_bound_s(step_s, rho_peak),
+        p99_s=at_most_s + sharing.filled_rise_bound_s(step_s, rho_peak),
         p99_source=p99.source,
         batch_tokens_per_s=wanted,
     )

@@ -115,6 +115,21 @@ class Waiting:
             self._batched(texts_per_s / count, quantile) + host_s, f"{batches}, embedded Markov chain"
         )
 
+    def p99_at_most_s(self, texts_per_s: float, count: int, routing: Routing) -> float:
+        """Return what the 99th percentile is promised not to exceed. Arguments as in `time_in_system`.
+
+        It is the percentile itself where it is computed, and with `SHARED_ERROR` added where it is approximated for
+        batches on one queue; but no more than random routing's, which the replicas are free to do.
+        """
+        seconds = self.time_in_system(texts_per_s, count, routing, 0.99).seconds
+        if routing == "random" or count == 1 or self.station.largest_batch == 1:
+            return seconds
+        alone_s = self.time_in_system(texts_per_s, count, "random", 0.99).seconds
+        return min(self._cautious_s(seconds), alone_s)
+
+    def _cautious_s(self, approximated_s: float) -> float:
+        return approximated_s + SHARED_ERROR * max(0.0, approximated_s - self.station.lone_s(0.99))
+
     def keeps(self, texts_per_s: float, count: int, routing: Routing, target_s: float) -> bool:
         """Return whether the 99th percentile is at most `target_s`. Arguments as in `time_in_system`."""
         station = self.station
@@ -127,8 +142,7 @@ class Waiting:
             together = self._of(target_s, count)
             if together.unsure(each):
                 seconds = self.time_in_system(texts_per_s, count, "shared", 0.99).seconds
-                more_s = SHARED_ERROR * max(0.0, seconds - station.lone_s(0.99))
-                together.learn(each, seconds + more_s <= target_s)
+                together.learn(each, self._cautious_s(seconds) <= target_s)
             if together.kept(each):
                 return True  # the chain is dearer to compute, and not needed
         alone = self._of(target_s, 1)

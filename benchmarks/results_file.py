@@ -12,8 +12,8 @@ from farthing.engine.machine import library_versions, this_machine
 RESULTS = Path(__file__).parent / "results"
 
 
-def save(name: str, figures: dict[str, Any]) -> Path:
-    """Write `figures` to results/NAME-DATE.json and return the path."""
+def save(name: str, figures: dict[str, Any], folder: Path = RESULTS) -> Path:
+    """Write `figures` to NAME-DATE.json in a folder, made if absent, and return the path."""
     now = datetime.now(UTC)
     machine = this_machine()
     document = {
@@ -24,7 +24,7 @@ def save(name: str, figures: dict[str, Any]) -> Path:
         "versions": dict(library_versions()),
         **figures,
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}-{now:%Y-%m-%d}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{now:%Y-%m-%d}.json"
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return path

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from farthing.bulk import embedder as embedder_module
 from farthing.bulk import job as job_module
 from farthing.bulk.embedder import Embedder
 from farthing.bulk.encode_options import EncodeOptions
+from farthing.engine import calls as calls_module
+from farthing.engine.direct import MOST_POSITIONS, Direct
 from farthing.engine.outputs import PRECISIONS, Precision, VectorFormat
-from farthing.engine.pipeline import Pipeline
+from farthing.engine.pipeline import EmbeddedTexts, Pipeline
+from farthing.engine.tokenization import TokenizedTexts
 from farthing.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("_calibrated")
@@ -220,8 +222,16 @@ def test_the_engine_is_told_what_all_texts_begin_with(
             told.append(prompt)
             super().__init__(*arguments, prompt=prompt, **options)
 
-    for module in (embedder_module, job_module):
+    run = Direct.run
+
+    def spy(self: Direct, tokenized: TokenizedTexts, *, prompt: str, **options: Any) -> EmbeddedTexts:
+        told.append(f"at once: {prompt}")
+        return run(self, tokenized, prompt=prompt, **options)
+
+    for module in (calls_module, job_module):
         monkeypatch.setattr(module, "Pipeline", Spy)
+    monkeypatch.setattr(Direct, "run", spy)
     prompted.encode_query(["a", "b"])
+    prompted.encode_query([str(number) for number in range(MOST_POSITIONS)])
     prompted.embed(["a", "b"], prompt="x ")
-    assert told == ["of: ", "x "]
+    assert told == ["at once: of: ", "of: ", "x "]

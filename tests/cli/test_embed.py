@@ -38,3 +38,16 @@ def test_embedded_in_a_format_and_searched(
     hits = json.loads(capsys.readouterr().out)["hits"]
     assert (hits[0]["text"], len(hits)) == (TEXTS[1], 3)
     assert hits[0]["score"] > hits[1]["score"]
+
+
+def test_a_text_over_the_limit_is_refused_if_the_user_says_so(
+    tmp_path: Path, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in.txt").write_text("a\n" + "a " * 50 + "\n")
+    assert main(["embed", "in.txt", "-o", "out.parquet", "-m", str(tiny_bert), "--no-truncate"]) == 2
+    message = (
+        "farthing: in.txt: row 1 has 52 tokens, over the limit of 32; shorten it, or let it be truncated"
+    )
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not Path("out.parquet").exists()

@@ -22,6 +22,7 @@ from farthing.metering.receipt import (
 
 RECEIPT = Receipt(
     warnings=("a warning",),
+    vector_error={"mean_cosine": 0.98812, "least_cosine": 0.98107, "texts": 32, "against": "bf16"},
     model="sentence-transformers/all-MiniLM-L6-v2",
     revision="sha256:53aa51172d142c89",
     device="AMD EPYC, 2 cores, avx2 avx512f avx_vnni avx512_vnni avx512_bf16",
@@ -105,6 +106,7 @@ def test_a_receipt_keeps_its_figures(width: int) -> None:
         "81.2% of wall time, 90.2% of device time",
         "287 GFLOP/s",
         "2 streams 1024×1536×384",
+        "cosine 0.9881 in the mean, 0.9811 at least, to the vectors in bf16 (32 random texts when loaded)",
         "out.parquet",
         "0.274 ¢ at 8 ¢/h; marginal 0.105 ¢ per 1M tokens",
         "0.00468 ¢",

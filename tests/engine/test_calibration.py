@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from farthing.catalog.calibrations import calibrations_folder, load_calibration, load_model_calibration
-from farthing.engine import calibration
+from farthing.engine import calibration, machine
 from farthing.engine.calibration import calibrate_machine, calibrate_model, ensure_calibrated
 from farthing.engine.gemm_peak import GemmRate
 from farthing.engine.machine import library_versions, this_machine
 from farthing.engine.model import EmbeddingModel, load_model
+from farthing.engine.torch_model import TorchModel
 from farthing.theory.devices import Calibration, ModelCalibration
 from makers import make_calibration
 
@@ -30,7 +32,7 @@ def own_cache(model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setattr(calibration, "_ROUNDS", 1)
     monkeypatch.setattr(calibration, "_COPY_BYTES", 16_000_000)
 
-    def peak(dtype: str) -> list[GemmRate]:
+    def peak(dtype: str, device: str) -> list[GemmRate]:
         return [GemmRate("openvino", (8, 4, 2), 1.5e11), GemmRate("numpy", (1, 1, 1), 1e9)]
 
     monkeypatch.setattr(calibration, "measure_gemm_peak", peak)
@@ -83,6 +85,25 @@ def test_the_machine() -> None:
     assert 0 < measured.bandwidth_bytes_per_s < math.inf
     assert len(lines) == 2
     assert load_calibration("fp32") == measured
+
+
+def test_two_cards_count_as_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cards_identity", lambda names: f"{len(names)} cards")
+    monkeypatch.setattr(calibration, "copy_bandwidth", lambda _: 4e12)
+    measured = calibrate_machine("bf16", devices=("cuda:0", "cuda:1"))
+    assert measured.machine == "2 cards"
+    assert (measured.peak_flops_per_s, measured.bandwidth_bytes_per_s) == (3e11, 8e12)
+    assert measured.peak_source == "measured GEMM, bf16: 2 × openvino 8×4×2"
+
+
+def test_the_steps_of_a_card_reach_past_its_saturation(
+    model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "_LENGTHS", (8,))
+    monkeypatch.setattr(calibration, "saturating_tokens", lambda _: 700)
+    card = replace(model, compiled=TorchModel(model.checkpoint, "fp32", ["cpu"]))
+    monkeypatch.setattr(TorchModel, "devices", ("cuda:0",))
+    assert calibrate_model(card, MACHINE).step_times.step_tokens == (700, 1400, 2800)
 
 
 def test_measured_once_and_then_loaded(model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,12 @@ import subprocess
 import sys
 
 import pytest
+from torch.utils.flop_counter import FlopCounterMode
 
 from farthing.engine import gemm_peak
 from farthing.engine.gemm_peak import SHAPES, GemmRate, measure_gemm_peak
 from farthing.errors import EngineError
+from farthing.theory.devices import Dtype
 
 
 def test_a_short_run() -> None:
@@ -42,3 +44,13 @@ def test_a_process_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(EngineError, match="no room") as caught:
         measure_gemm_peak()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
+def test_a_cards_products_are_those_of_torch(dtype: Dtype) -> None:
+    """On the CPU, which stands for the card: each call does as many products as it says."""
+    ((library, shape, run, count),) = gemm_peak.card_products(dtype, "cpu", [(32, 16, 48)])
+    assert (library, shape) == ("torch", (32, 16, 48))
+    with FlopCounterMode(display=False) as counted:
+        run()
+    assert counted.get_total_flops() == count * 2 * 32 * 16 * 48

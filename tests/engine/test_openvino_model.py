@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from farthing.engine import graphs
 from farthing.engine.checkpoint import Checkpoint, read_checkpoint
+from farthing.engine.compiled import Mode
 from farthing.engine.graphs import cached_graph
 from farthing.engine.locate import locate_model
 from farthing.engine.openvino_model import OpenVinoModel
@@ -146,12 +147,27 @@ def test_bf16_where_there_are_no_units(checkpoint: Checkpoint, monkeypatch: pyte
         OpenVinoModel(checkpoint, "bf16")
 
 
-def test_fp32_runs_in_fp32(checkpoint: Checkpoint) -> None:
+@pytest.mark.parametrize(("mode", "streams"), [("throughput", 2), ("latency", 1)])
+def test_fp32_runs_in_fp32(checkpoint: Checkpoint, mode: Mode, streams: int) -> None:
     """OpenVINO's default would be bf16 where the processor has the units."""
-    compiled = OpenVinoModel(checkpoint, "fp32", streams=2)._compiled
+    model = OpenVinoModel(checkpoint, "fp32", streams=2)
+    model.prepare(mode)
+    compiled = model._compiled[mode].graph
     assert str(compiled.get_property("INFERENCE_PRECISION_HINT")) == "<Type: 'float32'>"
-    assert compiled.get_property("NUM_STREAMS") == 2
+    assert compiled.get_property("NUM_STREAMS") == streams
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 2
+
+
+def test_a_mode_is_compiled_once_and_when_it_is_needed(checkpoint: Checkpoint) -> None:
+    model = OpenVinoModel(checkpoint)
+    assert model._compiled == {}
+    ids = [np.arange(5, dtype=np.int32)]
+    alone = model.stream("latency").run(ids).copy()
+    made = model._compiled["latency"]
+    model.prepare("latency")
+    assert model._compiled == {"latency": made}
+    np.testing.assert_allclose(model.stream().run(ids), alone, atol=1e-6)
+    assert set(model._compiled) == {"latency", "throughput"}
 
 
 def test_a_vector_that_is_not_finite_is_an_error(tiny_bert: Path, own_cache: Path, tmp_path: Path) -> None:
@@ -163,6 +179,12 @@ def test_a_vector_that_is_not_finite_is_an_error(tiny_bert: Path, own_cache: Pat
     stream = OpenVinoModel(read_checkpoint(locate_model(str(folder)))).stream()
     with pytest.raises(EngineError, match="not finite"):
         stream.run([np.array([2, 5, 3], np.int32)])
+
+
+def test_a_step_leaves_the_environment_as_it_was(checkpoint: Checkpoint) -> None:
+    before = dict(os.environ)
+    OpenVinoModel(checkpoint).stream().run([np.array([2, 5, 3], np.int32)])
+    assert dict(os.environ) == before
 
 
 def test_padding_does_not_count(checkpoint: Checkpoint) -> None:

@@ -13,6 +13,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 
+from farthing.engine.calls import Calls
 from farthing.engine.model import EmbeddingModel, load_model
 from farthing.engine.pipeline import Pipeline, Totals
 from farthing.engine.windows import SHORTEST_PREFIX, shared_prefix
@@ -63,6 +64,25 @@ def test_the_same_vectors_with_less_work(model: EmbeddingModel) -> None:
     again, second = embedded(model, TEXTS, PROMPT)
     np.testing.assert_array_equal(again, reused)
     assert second.work.reused_tokens == 7 * different
+
+
+@pytest.mark.parametrize("texts", [TEXTS[:1], TEXTS[:5], [*TEXTS[:3], TEXTS[0]]])
+def test_texts_that_are_run_at_once_reuse_it_too(model: EmbeddingModel, texts: list[str]) -> None:
+    plain, _ = embedded(model, texts, "")
+    calls = Calls(model, "latency")
+    steps: list[tuple[int, int]] = []
+    parts, _ = calls.embedded(
+        len(texts), lambda: iter(texts), prompt=PROMPT, on_step=lambda *step: steps.append(step)
+    )
+    (done,) = parts
+    np.testing.assert_allclose(done.vectors, plain, atol=2e-5)
+    assert done.tokens.tolist() == model.tokenizer.encode(texts).lengths
+    assert sum(count for count, _ in steps) == len(set(texts))
+    stream = model.compiled.stream("latency")
+    ids = model.tokenizer.encode(texts[:1]).ids[0]
+    past, computed = model.compiled.prefix(ids[:7])
+    assert not computed  # the call made it
+    np.testing.assert_allclose(stream.run([ids[7:]], past)[0], plain[0], atol=2e-5)
 
 
 def test_texts_without_the_prompt_are_computed_whole(model: EmbeddingModel) -> None:

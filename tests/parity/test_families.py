@@ -119,23 +119,22 @@ def _other_gelu(model: Any) -> None:
 
 def _other_scale(model: Any) -> None:
     for layer in model.layers:
-        layer.attention.scale *= 1.01
+        layer.attention.sight = replace(layer.attention.sight, scale=1.01 * layer.attention.sight.scale)
 
 
 def _other_theta(model: Any) -> None:
     model.shape = replace(model.shape, rotary_theta=model.shape.rotary_theta * 1.2)
 
 
-def _wider_window(model: Any) -> None:
+def _wider_window(model: Any, tokens: int = 1) -> None:
     for layer in model.layers:
-        if layer.attention.reach is not None:
-            layer.attention.reach += 1
+        sight = layer.attention.sight
+        if sight.reach is not None:
+            layer.attention.sight = replace(sight, reach=sight.reach + tokens)
 
 
 def _narrower_window(model: Any) -> None:
-    for layer in model.layers:
-        if layer.attention.reach is not None:
-            layer.attention.reach -= 1
+    _wider_window(model, -1)
 
 
 def _swapped_kv_heads(model: Any) -> None:

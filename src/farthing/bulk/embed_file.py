@@ -13,6 +13,7 @@ from pathlib import Path
 from farthing.bulk.embedder import Embedder
 from farthing.bulk.formatting import Formatter
 from farthing.bulk.job import Job, Prediction
+from farthing.bulk.over_limit import NamedText, refuse_over_limit
 from farthing.bulk.reading import Source
 from farthing.bulk.records import shown
 from farthing.bulk.scan import scan
@@ -73,6 +74,9 @@ def embed_file(
     held = scan(source, cap=embedder.truncated_from)
     formatter.require_enough(held.texts)
     prefix = embedder.prefix(prompt_name)
+    if not embedder.truncate:
+        refuse_over_limit(_named(source, prefix), embedder.model.tokenizer)
+    embedder.model.compiled.prepare("throughput")
     machine, measured = ensure_calibrated(embedder.model, watch.notify)
     job = Job(
         embedder.model,
@@ -103,6 +107,13 @@ def embed_file(
         last_written = time.perf_counter()
     trailing_s = time.perf_counter() - last_written
     return job.settle(startup_s=startup_s, writing_s=writing_s + trailing_s, trailing_s=trailing_s)
+
+
+def _named(source: Source, prefix: str) -> Iterator[NamedText]:
+    has_ids = source.describe().id_field is not None
+    for row, record in enumerate(source):
+        known_by = f" (id {shown(record.id)})" if has_ids else ""
+        yield f"{shown(source.name)}: row {row}{known_by}", prefix + record.text
 
 
 def _require_other_than_input(target: Path, source: Source, output: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Unpack
 
@@ -14,21 +15,20 @@ import numpy.typing as npt
 from farthing.bulk.encode_options import EncodeOptions, as_asked, progress_bar, require_possible
 from farthing.bulk.formatting import Formatter
 from farthing.bulk.job import Job
+from farthing.bulk.over_limit import refuse_over_limit
 from farthing.bulk.records import Record, require_texts
 from farthing.bulk.scan import CHARACTERS_PER_TOKEN, scan
 from farthing.bulk.vector_cache import VectorCache
 from farthing.catalog.configuration import load_configuration
 from farthing.engine.calibration import Notify, ensure_calibrated
+from farthing.engine.calls import Calls
 from farthing.engine.checkpoint import TruncationSide
+from farthing.engine.compiled import Mode
 from farthing.engine.model import EmbeddingModel, load_model
 from farthing.engine.outputs import Precision, Values, VectorFormat
-from farthing.engine.pipeline import Pipeline
 from farthing.errors import InputError
 from farthing.metering.receipt import Receipt
 from farthing.theory.devices import Dtype
-
-DEFAULT_STEP_TOKENS = 1024
-"""Positions in a step where nothing was calibrated; measured to saturate small models on CPUs."""
 
 CACHED_TEXTS = 10_000
 """Vectors kept across calls; 15 MB of 384 dimensions, 164 MB of 4,096."""
@@ -60,6 +60,8 @@ class Embedder:
 
     Attributes:
         model: its checkpoint, tokenizer and compiled graph.
+        truncate: whether texts over the limit are cut, or refused.
+        usd_per_hour: price of this machine; None when unknown.
         cache: vectors kept across calls, with its hits and misses.
         load_s: seconds that loading took.
 
@@ -75,12 +77,14 @@ class Embedder:
         *,
         revision: str | None = None,
         device: str = "local",
-        dtype: Dtype = "fp32",
+        dtype: Dtype | None = None,
         max_length: int | None = None,
         truncation_side: TruncationSide | None = None,
+        truncate: bool = True,
         trust_remote_code: bool = False,
         usd_per_hour: float | None = None,
         cache_texts: int = CACHED_TEXTS,
+        mode: Mode | None = None,
         notify: Notify = lambda _: None,
     ) -> None:
         """Find, read and compile a model.
@@ -88,14 +92,19 @@ class Embedder:
         Args:
             model: hub id, folder, or None for all-MiniLM-L6-v2.
             revision: commit, branch or tag on the hub.
-            device: `local` or `cpu`.
-            dtype: fp32, or bf16 where the processor has the units.
+            device: `local` or `cpu` for the processor; `cuda`, `cuda:1`, `cuda:0,1` or `cuda:all` for graphics cards.
+            dtype: fp32, or bf16 where the processor has the units; on cards also fp16 and fp8. None for fp32 on a
+                processor and bf16 on cards.
             max_length: most tokens of a text; None for the model's own limit.
             truncation_side: where longer texts lose tokens; None for the model's own side.
+            truncate: whether texts over the limit are cut and counted; False refuses them before anything is computed.
             trust_remote_code: refused: code that comes with a model is never run.
             usd_per_hour: price of this machine, for receipts; None for the configuration's.
             cache_texts: vectors kept across calls, for texts that come again; 0 for none. Calls of more than a tenth
                 as many texts pass it by.
+            mode: `latency` runs calls of `encode` at once, each step on all cores; `throughput` many steps side by
+                side, a core for each; None takes the one or the other by the call's texts. Each that is used holds the
+                weights of the model's layers once more. `embed` is always for throughput.
             notify: called with a line of text before anything slow, such as a calibration.
 
         Raises:
@@ -119,8 +128,10 @@ class Embedder:
             truncation_side=truncation_side,
             trust_remote_code=trust_remote_code,
         )
+        self.truncate = truncate
         self.usd_per_hour = usd_per_hour
         self.cache = VectorCache(cache_texts, self.max_length)
+        self._calls = Calls(self.model, mode)
         self._device = device
         self._notify = notify
         self.load_s = time.perf_counter() - started
@@ -132,7 +143,7 @@ class Embedder:
 
     @property
     def max_length(self) -> int:
-        """Most tokens of a text; longer ones are truncated."""
+        """Most tokens of a text; longer ones are truncated, or refused."""
         return self.model.tokenizer.max_length
 
     def encode(
@@ -181,8 +192,8 @@ class Embedder:
             (n, dimension), or (dimension,) for one text; an eighth as wide when binary.
 
         Raises:
-            InputError: a text is not a string, the prompt is unknown, the dimension is out of range, or an
-                argument asks for what is not to be had.
+            InputError: a text is not a string, or over the limit and `truncate` is off; the prompt is unknown, the
+                dimension is out of range, or an argument asks for what is not to be had.
         """
         require_possible(output_value=output_value, device=device, own_device=self._device, pool=pool)
         given = sentences if inputs is None else inputs
@@ -194,11 +205,12 @@ class Embedder:
             self.model.checkpoint, precision, truncate_dim, normalize=normalize_embeddings, ranges=ranges
         )
         formatter.require_enough(len(texts))
+        self._refuse_over_limit(texts, prefix)
         lookup = self.cache.lookup(texts, prefix)
-        with progress_bar(len(texts), shown=bool(show_progress_bar)) as on_step:
-            pipeline = Pipeline(self.model, DEFAULT_STEP_TOKENS, on_step=on_step, prompt=prefix)
-            parts = lookup.joined(pipeline.run(lookup.missing()), pipeline.totals)
-            values = formatter.joined(parts).vectors
+        with progress_bar(len(texts)) if show_progress_bar else nullcontext() as on_step:
+            count = len(texts) - lookup.cached.texts
+            parts, totals = self._calls.embedded(count, lookup.missing, prompt=prefix, on_step=on_step)
+            values = formatter.joined(lookup.joined(parts, totals)).vectors
         vectors = as_asked(values, convert_to_numpy=convert_to_numpy, convert_to_tensor=convert_to_tensor)
         return vectors[0] if isinstance(given, str) else vectors  # type: ignore[no-any-return]
 
@@ -260,6 +272,8 @@ class Embedder:
         if not checked:
             raise InputError("no texts to embed; give at least one")
         formatter.require_enough(len(checked))
+        self._refuse_over_limit(checked, prefix)
+        self.model.compiled.prepare("throughput")
         lookup = self.cache.lookup(checked, prefix)
         machine, measured = ensure_calibrated(self.model, self._notify)
         records = (Record(str(row), text) for row, text in enumerate(lookup.missing()))
@@ -271,6 +285,11 @@ class Embedder:
         return EmbedResult(
             done.vectors, done.tokens, receipt, formatter.format, formatter.sample_texts, formatter.clipped
         )
+
+    def _refuse_over_limit(self, texts: Sequence[str], prefix: str) -> None:
+        if not self.truncate:
+            named = ((f"text {row}", prefix + text) for row, text in enumerate(texts))
+            refuse_over_limit(named, self.model.tokenizer)
 
     @property
     def truncated_from(self) -> int:

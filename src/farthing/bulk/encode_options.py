@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 
 import numpy.typing as npt
 
-from farthing.engine.model import DEVICES
+from farthing.engine.model import PROCESSOR
 from farthing.engine.outputs import Precision, Values
 from farthing.engine.tensors import as_tensor
 from farthing.errors import InputError
@@ -45,7 +45,7 @@ def require_possible(*, output_value: str | None, device: Any, own_device: str, 
         raise InputError(
             f"output_value {output_value!r}: an Embedder gives one vector per text, 'sentence_embedding'"
         )
-    same = DEVICES if own_device in DEVICES else (own_device,)
+    same = PROCESSOR if own_device in PROCESSOR else (own_device,)
     if device is not None and str(device) not in same:
         raise InputError(
             f"device {device!r}: this Embedder runs on {own_device}; make another one for another"
@@ -66,11 +66,8 @@ def as_asked(values: Values, *, convert_to_numpy: bool, convert_to_tensor: bool)
 
 
 @contextmanager
-def progress_bar(texts: int, *, shown: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """Show a bar on stderr and give what moves it, called with the texts and tokens of each step; or give None."""
-    if not shown:
-        yield None
-        return
+def progress_bar(texts: int) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on stderr and give what moves it, called with the texts and tokens of each step."""
     from rich.console import Console
     from rich.progress import Progress
 

@@ -167,6 +167,7 @@ class Job:
                 texts=totals.texts + cached.texts,
                 today=datetime.now(UTC).date(),
             ),
+            vector_error=self._model.compiled.vector_error,
         )
         if receipt.warnings:
             discard_calibration(self._machine.dtype)

@@ -10,6 +10,7 @@ from farthing.cli import options
 @click.command("calibrate")
 @options.model
 @options.revision
+@options.device
 @options.dtype
 @click.option(
     "--output",
@@ -19,7 +20,14 @@ from farthing.cli import options
     help="Write what was measured as JSON, for `explain` and `plan --calibration FILE` on any machine.",
 )
 @options.as_json
-def calibrate(model: str | None, revision: str | None, dtype: str, output: str | None, as_json: bool) -> None:
+def calibrate(
+    model: str | None,
+    revision: str | None,
+    device: str,
+    dtype: str | None,
+    output: str | None,
+    as_json: bool,
+) -> None:
     """Measure this machine's matrix peak and memory bandwidth, and the model's step times (about 15 s).
 
     Always measures anew; `embed` does it by itself when nothing valid is kept.
@@ -43,8 +51,11 @@ def calibrate(model: str | None, revision: str | None, dtype: str, output: str |
     kind = options.dtype_of(dtype)
     file = None if output is None else check_calibration_path(Path(output))
     with status(screen, "loading the model") as shown:
-        loaded = load_model(model, revision=revision, dtype=kind)
-        machine = calibrate_machine(kind, lambda line: shown.update(f"measuring {escape(line)}"))
+        loaded = load_model(model, revision=revision, device=device, dtype=kind)
+        compiled = loaded.compiled
+        machine = calibrate_machine(
+            compiled.dtype, lambda line: shown.update(f"measuring {escape(line)}"), compiled.devices
+        )
         measured = calibrate_model(loaded, machine, lambda line: shown.update(f"measuring {escape(line)}"))
     if file is not None:
         write_calibration_file(file, machine, measured)

@@ -17,6 +17,9 @@ from farthing.cli import options
 @click.option(
     "--length", type=int, help="Truncate texts to this many tokens.", show_default="the model's own limit"
 )
+@click.option(
+    "--no-truncate", is_flag=True, help="Refuse texts over the limit instead, before anything is computed."
+)
 @click.option("--text-field", default="text", help="Field or column of the text.")
 @click.option("--id-field", help="Field or column of the id.", show_default="row number")
 @click.option("--limit", type=int, help="Embed only the first texts.", show_default="all")
@@ -41,8 +44,9 @@ def embed(
     model: str | None,
     revision: str | None,
     device: str,
-    dtype: str,
+    dtype: str | None,
     length: int | None,
+    no_truncate: bool,
     text_field: str,
     id_field: str | None,
     limit: int | None,
@@ -74,7 +78,13 @@ def embed(
         raise InputError(f"length {length} is not positive; give a number of tokens, or leave it out")
     texts = open_source(source, text_field=text_field, id_field=id_field, limit=limit)
     embedder = Embedder(
-        model, revision=revision, device=device, dtype=kind, max_length=length, usd_per_hour=usd_per_hour
+        model,
+        revision=revision,
+        device=device,
+        dtype=kind,
+        max_length=length,
+        truncate=not no_truncate,
+        usd_per_hour=usd_per_hour,
     )
     screen = console()
     with JobProgress(screen, usd_per_hour=embedder.usd_per_hour) as progress:

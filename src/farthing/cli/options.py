@@ -13,9 +13,15 @@ if TYPE_CHECKING:
 
 model = click.option("--model", "-m", help="Model folder or hub id.", show_default="all-MiniLM-L6-v2")
 revision = click.option("--revision", help="Commit, branch or tag on the hub.", show_default="newest")
-device = click.option("--device", default="local", help="What to run on: local.")
+device = click.option(
+    "--device",
+    default="local",
+    help="What to run on: local (the processor), cuda, cuda:1, cuda:0,1 or cuda:all.",
+)
 dtype = click.option(
-    "--dtype", default="fp32", help="fp32, or bf16 on processors that have it (faster, less exact)."
+    "--dtype",
+    help="fp32, or bf16 on processors that have it (faster, less exact); on cards also fp16 and fp8.",
+    show_default="fp32 on a processor, bf16 on cards",
 )
 usd_per_hour = click.option(
     "--usd-per-hour",
@@ -26,14 +32,14 @@ usd_per_hour = click.option(
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 
 
-def dtype_of(name: str) -> Dtype:
-    """Return a dtype by name.
+def dtype_of(name: str | None) -> Dtype | None:
+    """Return a dtype by name, None for none.
 
     Raises:
         InputError: there is no such dtype.
     """
     from farthing.theory.devices import Dtype
 
-    if name not in get_args(Dtype):
+    if name is not None and name not in get_args(Dtype):
         raise InputError(f"dtype {name!r}: use one of {', '.join(get_args(Dtype))}")
-    return cast(Dtype, name)
+    return cast(Dtype | None, name)

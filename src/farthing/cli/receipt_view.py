@@ -67,6 +67,13 @@ def _facts(receipt: Receipt, output: str | None) -> Table:
         f"{receipt.mfu:.1%} of wall time, {receipt.mfu_device:.1%} of device time; peak "
         f"{format_si(receipt.peak_flops_per_s, 'FLOP/s')} ({receipt.peak_source})",
     )
+    if receipt.vector_error is not None:
+        error = receipt.vector_error
+        table.add_row(
+            "error",
+            f"cosine {error['mean_cosine']:.4f} in the mean, {error['least_cosine']:.4f} at least, to the vectors in "
+            f"{error['against']} ({error['texts']} random texts when loaded)",
+        )
     if usd.total is not None and usd.marginal_per_million_tokens is not None and usd.per_hour is not None:
         write = usd_format((usd.total, usd.per_hour, usd.marginal_per_million_tokens))
         table.add_row(

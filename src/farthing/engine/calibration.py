@@ -22,11 +22,13 @@ from farthing.catalog.calibrations import (
     save_calibration,
     save_model_calibration,
 )
+from farthing.engine.cards import copy_bandwidth
+from farthing.engine.compiled import Steps
 from farthing.engine.gemm_peak import measure_gemm_peak
-from farthing.engine.machine import available_cores, library_versions, this_machine
+from farthing.engine.machine import PROCESSOR, available_cores, identity_of, library_versions
 from farthing.engine.model import EmbeddingModel
-from farthing.engine.openvino_model import Stream
 from farthing.engine.pipeline import Pipeline
+from farthing.engine.saturation import measured_steps, saturating_tokens
 from farthing.engine.tokenization import Ids
 from farthing.theory.devices import Calibration, Dtype, ModelCalibration, StepTimes
 
@@ -47,10 +49,10 @@ def ensure_calibrated(
     model: EmbeddingModel, notify: Notify = lambda _: None
 ) -> tuple[Calibration, ModelCalibration]:
     """Return valid calibrations of this machine and the model, measuring what is missing."""
-    dtype = model.compiled.dtype
-    machine = load_calibration(dtype, machine=this_machine().identity, versions=library_versions())
+    dtype, devices = model.compiled.dtype, model.compiled.devices
+    machine = load_calibration(dtype, machine=identity_of(devices), versions=library_versions())
     if machine is None:
-        machine = calibrate_machine(dtype, notify)
+        machine = calibrate_machine(dtype, notify, devices)
     checkpoint = model.checkpoint
     measured = load_model_calibration(checkpoint.name, machine, revision=checkpoint.revision)
     if measured is None:
@@ -58,19 +60,30 @@ def ensure_calibrated(
     return machine, measured
 
 
-def calibrate_machine(dtype: Dtype = "fp32", notify: Notify = lambda _: None) -> Calibration:
-    """Measure the GEMM peak and the memory bandwidth, and keep them. Takes about 6 s."""
+def calibrate_machine(
+    dtype: Dtype = "fp32", notify: Notify = lambda _: None, devices: tuple[str, ...] = PROCESSOR
+) -> Calibration:
+    """Measure the GEMM peak and the memory bandwidth, and keep them. Takes about 6 s.
+
+    Args:
+        dtype: of the products.
+        notify: called before each measurement.
+        devices: the processor, or cards as torch names them. Of several cards the first is measured, and counted as
+            often as there are cards.
+    """
     notify(f"matrix peak of this machine in {dtype}")
-    best = measure_gemm_peak(dtype)[0]
+    best = measure_gemm_peak(dtype, device=devices[0])[0]
     notify("memory bandwidth of this machine")
+    times = "" if len(devices) == 1 else f"{len(devices)} × "
     calibration = Calibration(
-        machine=this_machine().identity,
+        machine=identity_of(devices),
         versions=library_versions(),
         measured_at=_now(),
         dtype=dtype,
-        peak_flops_per_s=best.flops_per_s,
-        peak_source=f"measured GEMM, {dtype}: {best.label}",
-        bandwidth_bytes_per_s=_copy_bandwidth(),
+        peak_flops_per_s=len(devices) * best.flops_per_s,
+        peak_source=f"measured GEMM, {dtype}: {times}{best.label}",
+        bandwidth_bytes_per_s=len(devices)
+        * (_copy_bandwidth() if devices == PROCESSOR else copy_bandwidth(devices[0])),
     )
     save_calibration(calibration)
     return calibration
@@ -101,14 +114,19 @@ def _step_times(model: EmbeddingModel) -> tuple[StepTimes, float]:
     longest = min(model.checkpoint.max_length, _LONGEST)
     lengths = (*(length for length in _LENGTHS if length < longest), longest)
     smallest = max(longest, _SMALLEST_STEP_TOKENS)
+    if (
+        model.compiled.devices != PROCESSOR
+    ):  # a card saturates at many more, and a job's steps must not end before
+        points = measured_steps(model.compiled.stream(), model.checkpoint.shape.vocabulary, longest)
+        smallest = max(smallest, saturating_tokens(points))
     tokens = (smallest, 2 * smallest, 4 * smallest)
-    points = [(length, n) for length in lengths for n in tokens]
+    cells = [(length, n) for length in lengths for n in tokens]
     streams = [model.compiled.stream() for _ in range(model.compiled.streams)]
     generator = np.random.default_rng(0)
-    samples: dict[tuple[int, int], list[float]] = {point: [] for point in points}
+    samples: dict[tuple[int, int], list[float]] = {point: [] for point in cells}
     first_extra: list[float] = []
     for _ in range(_ROUNDS):
-        for length, n in points:
+        for length, n in cells:
             ids = [
                 generator.integers(0, model.checkpoint.shape.vocabulary, length, np.int32)
                 for _ in range(n // length)
@@ -126,7 +144,7 @@ def _step_times(model: EmbeddingModel) -> tuple[StepTimes, float]:
 
 
 def _run_side_by_side(
-    streams: list[Stream], ids: list[Ids], length: int, seconds: float = 0.15
+    streams: list[Steps], ids: list[Ids], length: int, seconds: float = 0.15
 ) -> list[list[float]]:
     """Run the same batch on all streams at once for a while and return each stream's step times."""
     results: list[list[float]] = [[] for _ in streams]

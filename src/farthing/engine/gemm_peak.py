@@ -14,19 +14,26 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from farthing.engine.graphs import import_openvino
 from farthing.engine.machine import available_cores
 from farthing.errors import EngineError
 from farthing.theory.devices import Dtype
 
 SHAPES = ((1024, 1024, 1024), (2048, 2048, 2048), (1024, 384, 1536), (1024, 1536, 384), (2048, 1024, 4096))
 """(M, K, N): squares, the default model's own, and a larger model's MLP."""
+
+CARD_SHAPES = ((4096, 4096, 4096), (8192, 8192, 8192), (8192, 4096, 12288), (16384, 4096, 4096))
+"""(M, K, N) on a graphics card: squares, and an 8B model's MLP and attention."""
+
+_CARD_REPEATS = 8
+"""Products launched before a card is waited for, so that the launch is not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +50,19 @@ class GemmRate:
         return f"{self.library} {'×'.join(map(str, self.shape))}"
 
 
-def measure_gemm_peak(dtype: Dtype = "fp32", seconds: float = 4.0) -> list[GemmRate]:
+def measure_gemm_peak(dtype: Dtype = "fp32", seconds: float = 4.0, device: str = "cpu") -> list[GemmRate]:
     """Measure all libraries and shapes in a fresh process, best first.
 
     Args:
-        dtype: fp32 or bf16.
+        dtype: fp32 or bf16; on a card fp16 and fp8 too.
         seconds: about how long to measure.
+        device: `cpu`, or a card as torch names it.
 
     Raises:
         EngineError: the process failed.
     """
-    command = [sys.executable, "-m", "farthing.engine.gemm_peak", "--dtype", dtype, "--seconds", str(seconds)]
+    command = [sys.executable, "-m", "farthing.engine.gemm_peak", "--dtype", dtype]
+    command += ["--seconds", str(seconds), "--device", device]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
@@ -63,8 +72,8 @@ def measure_gemm_peak(dtype: Dtype = "fp32", seconds: float = 4.0) -> list[GemmR
     ]
 
 
-def _measure(dtype: Dtype, seconds: float) -> list[GemmRate]:
-    products = list(_products(dtype))
+def _measure(dtype: Dtype, seconds: float, device: str = "cpu") -> list[GemmRate]:
+    products = list(_products(dtype) if device == "cpu" else card_products(dtype, device, CARD_SHAPES))
     share = seconds / len(products)
     rates = []
     for library, shape, run, count in products:
@@ -107,9 +116,44 @@ def _torch_product(left: Any, right: Any, dtype: Dtype) -> Callable[[], object]:
     return lambda: torch.mm(a, b)
 
 
+def card_products(
+    dtype: Dtype, device: str, shapes: Sequence[tuple[int, int, int]]
+) -> Iterator[tuple[str, tuple[int, int, int], Callable[[], object], int]]:
+    """Yield torch's products on a device, as `_products`; a call returns when they are done.
+
+    Args:
+        dtype: fp32 (without TF32), bf16, fp16 or fp8 (scaled by row).
+        device: as torch names it.
+        shapes: (M, K, N) of each.
+    """
+    import torch
+
+    from farthing.engine.quantized import fp8_rows, scaled_product
+
+    wide = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp8": torch.bfloat16}[
+        dtype
+    ]
+    generator = torch.Generator(device).manual_seed(0)
+    for rows, inner, columns in shapes:
+        left = torch.randn(rows, inner, device=device, generator=generator).to(wide)
+        right = torch.randn(columns, inner, device=device, generator=generator).to(wide)
+        product: Callable[[], object] = partial(torch.nn.functional.linear, left, right)
+        if dtype == "fp8":
+            (codes, scales), (weight, of_rows) = fp8_rows(left), fp8_rows(right)
+            product = partial(scaled_product, codes, weight, scales, of_rows.t().contiguous(), None)
+
+        def run(product: Callable[[], object] = product) -> None:
+            for _ in range(_CARD_REPEATS):
+                product()
+            if torch.device(device).type == "cuda":
+                torch.cuda.synchronize(device)
+
+        yield "torch", (rows, inner, columns), run, _CARD_REPEATS
+
+
 def _openvino_product(left: Any, right: Any, dtype: Dtype, streams: int) -> Callable[[], object]:
-    import openvino
-    from openvino import opset13 as ops
+    openvino = import_openvino()
+    ops = openvino.opset13
 
     parameter = ops.parameter(left.shape, np.float32)
     product = ops.matmul(parameter, ops.constant(right), False, False)
@@ -137,10 +181,13 @@ def _openvino_product(left: Any, right: Any, dtype: Dtype, streams: int) -> Call
 
 def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--dtype", choices=("fp32", "bf16", "fp16", "fp8"), default="fp32")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--seconds", type=float, default=4.0)
     arguments = parser.parse_args()
-    json.dump([asdict(rate) for rate in _measure(arguments.dtype, arguments.seconds)], sys.stdout)
+    json.dump(
+        [asdict(rate) for rate in _measure(arguments.dtype, arguments.seconds, arguments.device)], sys.stdout
+    )
 
 
 if __name__ == "__main__":

@@ -6,10 +6,15 @@ docs/decisions/0001-cpu-engine.md.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import hashlib
+import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +29,10 @@ from farthing.errors import MissingExtraError
 Kind = Literal["vectors", "prefix"]
 """What a graph gives: the vectors of texts, or the keys and values of one text that others begin with."""
 
-_CODE = ("transformer", "attention", "norms", "weights", "weight_names", "graphs")
+_CODE = (
+    *("transformer", "attention", "grid", "grid_attention", "positions", "norms"),
+    *("weights", "weight_names", "graphs"),
+)
 """Modules that a graph is made by: a change in one of them makes another graph."""
 
 
@@ -72,6 +80,14 @@ def cached_graph(checkpoint: Checkpoint, kind: Kind = "vectors") -> Path:
 
 
 def _convert(checkpoint: Checkpoint, path: Path, kind: Kind) -> None:
+    try:
+        _save_converted(checkpoint, path, kind)
+    finally:
+        gc.collect()  # the module and its trace hold each other, and with them the weights
+        _return_free_memory()
+
+
+def _save_converted(checkpoint: Checkpoint, path: Path, kind: Kind) -> None:
     openvino = import_openvino()
     try:
         import torch
@@ -84,16 +100,55 @@ def _convert(checkpoint: Checkpoint, path: Path, kind: Kind) -> None:
     example = [torch.from_numpy(array) for array in packed(texts if kind == "vectors" else texts[:1]).inputs]
     dynamic = [openvino.PartialShape([-1] * array.dim()) for array in example]
     shape, model = checkpoint.shape, load_transformer(checkpoint)
+    _move_to_file(model.embeddings.tokens, path.with_suffix(".embeddings"))
+    _return_free_memory()
     if kind == "vectors" and checkpoint.reuses_prefixes:
         example.append(torch.zeros(shape.layers, 2, 4, shape.kv_width))
         dynamic.append(openvino.PartialShape([shape.layers, 2, -1, shape.kv_width]))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _no_usage_data():
         # Tracing is deprecated but converts in 1 s what torch.export needs 5 to 9 s for (decision 0001).
         warnings.simplefilter("ignore")
         graph = openvino.convert_model(
             model if kind == "vectors" else PrefixStates(model), example_input=tuple(example), input=dynamic
         )
     openvino.save_model(graph, path, compress_to_fp16=False)
+
+
+@contextmanager
+def _no_usage_data() -> Iterator[None]:
+    """Keep OpenVINO from reporting its use: it would fork a child that sends it over the network.
+
+    It asks when it is imported and when it converts. It reports nothing in a CI job, and has no other switch that is
+    not a file in the user's home.
+    """
+    before = os.environ.get("CI")
+    os.environ["CI"] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["CI"]
+        else:
+            os.environ["CI"] = before
+
+
+def _move_to_file(table: Any, path: Path) -> None:
+    """Let the largest tensor of a model, its embedding table, lie in a file that goes with it, not in memory.
+
+    So the converter, which needs some of its own, stays below what the weights alone took a moment before.
+    """
+    import torch
+
+    whole = table.weight.data
+    mapped = torch.from_file(str(path), shared=True, size=whole.numel(), dtype=whole.dtype).view(whole.shape)
+    path.unlink()  # its pages stay as long as the tensor
+    table.weight.data = mapped.copy_(whole)
+
+
+def _return_free_memory() -> None:
+    """Give the system back what was freed: the C library keeps blocks of less than 32 MB for later otherwise."""
+    with suppress(AttributeError, OSError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _graph_key(checkpoint: Checkpoint, kind: Kind) -> str:
@@ -118,7 +173,8 @@ def import_openvino() -> Any:
         MissingExtraError: it is not installed.
     """
     try:
-        import openvino
+        with _no_usage_data():
+            import openvino
     except ImportError as error:
         raise MissingExtraError("openvino", "cpu", "the engine") from error
     return openvino

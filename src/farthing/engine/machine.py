@@ -9,6 +9,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from farthing.engine.cards import cards_identity
+
+PROCESSOR = ("cpu",)
+"""The devices of a model that runs on the processor."""
+
 _ISA_FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8")
 _LIBRARIES = ("torch", "openvino", "numpy", "tokenizers")
 
@@ -45,6 +50,15 @@ def this_machine() -> Machine:
         isa=tuple(flag for flag in _ISA_FLAGS if flag in flags),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
     )
+
+
+def identity_of(devices: tuple[str, ...]) -> str:
+    """Return one line that a calibration of these devices is valid for.
+
+    Args:
+        devices: `PROCESSOR`, or cards as torch names them.
+    """
+    return this_machine().identity if devices == PROCESSOR else cards_identity(devices)
 
 
 def available_cores() -> int:

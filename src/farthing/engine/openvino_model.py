@@ -5,14 +5,18 @@ Source of the choices: docs/decisions/0001-cpu-engine.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from farthing.engine.checkpoint import Checkpoint
+from farthing.engine.compiled import Mode, Vectors
+from farthing.engine.dense_graph import made_dense, padded
 from farthing.engine.graphs import import_openvino, read_graph
 from farthing.engine.machine import available_cores
 from farthing.engine.packing import Ids, packed
@@ -20,21 +24,38 @@ from farthing.errors import EngineError, InputError
 from farthing.theory.devices import Dtype
 
 _PRECISIONS: dict[Dtype, str] = {"fp32": "f32", "bf16": "bf16"}
-_SHAPE_CACHE_ENTRIES = 200
-"""Executors kept for shapes seen before: more grows memory for ever, 0 is slower (facts: cpu)."""
+_SHAPES_KEPT: Mapping[Mode, int] = {"throughput": 16, "latency": 32}
+"""Executors of a kind that each stream keeps for shapes seen before. Packed steps hardly ever meet one again, short
+texts alone do. More grow memory (200: by 60 MB over 800 shapes of MiniLM's), none costs more still (docs/log.md)."""
+
+_PRIMITIVES_VARIABLE = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+_PRIMITIVES_KEPT = 64
+"""The same, of the library below OpenVINO: 1,024 unless said otherwise, 25 MB that no step is faster for."""
 
 PREFIXES_KEPT = 16
 """Prefixes whose keys and values are kept: a model has a few prompts, and each has one."""
 
-Vectors = npt.NDArray[np.float32]
 Past = npt.NDArray[np.float32]
 
 
 class OpenVinoModel:
-    """A compiled graph with one-thread streams that run steps side by side."""
+    """A graph that is compiled for a mode when a stream of that mode is first asked for.
+
+    Each mode holds the weights of its linear layers in its own order: the second one costs that much memory again
+    (45 MB for MiniLM, of 110 MB with both). Embedding tables are read from the file and shared.
+
+    Attributes:
+        streams: steps side by side in the mode for throughput, one thread each; latency has one on all threads.
+        dtype: of the matrix products.
+        dimension: width of a vector.
+    """
+
+    devices: tuple[str, ...] = ("cpu",)
+    pads_attention = True
+    vector_error = None
 
     def __init__(self, checkpoint: Checkpoint, dtype: Dtype = "fp32", streams: int | None = None) -> None:
-        """Compile the checkpoint, converting it first when no cached graph fits.
+        """Read the checkpoint's graph, converting it first when no cached one fits.
 
         Args:
             checkpoint: the model folder.
@@ -56,22 +77,34 @@ class OpenVinoModel:
         self.dtype = dtype
         self.dimension = checkpoint.dimension
         self._core, self._checkpoint = core, checkpoint
-        self._compiled: Any = core.compile_model(
-            read_graph(core, checkpoint), "CPU", self._properties(self.streams)
-        )
+        self._graph = read_graph(core, checkpoint)
+        self._compiled: dict[Mode, _Compiled] = {}
         shape = checkpoint.shape
         self._no_past = (
             np.zeros((shape.layers, 2, 0, shape.kv_width), np.float32) if checkpoint.reuses_prefixes else None
         )
         self._prefixes: dict[bytes, Past] = {}
-        self._lock = Lock()
+        self._compiling, self._lock = Lock(), Lock()
         # pyopenvino sets itself up for numpy the first time that a tensor's data is asked for. Two threads
         # that ask first at once deadlock: one waits for the GIL, the other, holding it, for the first.
         _ = openvino.Tensor(np.zeros(1, np.float32)).data
 
-    def stream(self) -> Stream:
-        """Return a stream; each belongs to one thread at a time."""
-        return Stream(self._compiled.create_infer_request(), self._no_past)
+    def stream(self, mode: Mode = "throughput") -> Stream:
+        """Return a stream, compiling its mode first where none was made yet; each belongs to one thread at a time."""
+        compiled = self._in_mode(mode)
+        return Stream(compiled.graph.create_infer_request(), self._no_past, dense=compiled.dense)
+
+    def prepare(self, mode: Mode) -> None:
+        """Compile a mode now, if it is not, so that no job waits for it."""
+        self._in_mode(mode)
+
+    def _in_mode(self, mode: Mode) -> _Compiled:
+        with self._compiling:
+            if mode not in self._compiled:
+                graph = self._graph.clone() if mode == "latency" else self._graph
+                dense = mode == "latency" and made_dense(graph)
+                self._compiled[mode] = _Compiled(self._made(graph, mode), dense)
+            return self._compiled[mode]
 
     def prefix(self, ids: Ids) -> tuple[Past, bool]:
         """Return the keys and values of tokens that many texts begin with, computed once and kept.
@@ -94,28 +127,56 @@ class OpenVinoModel:
             computed = key not in self._prefixes
             if computed:
                 graph = read_graph(self._core, self._checkpoint, "prefix")
-                compiled = self._core.compile_model(graph, "CPU", self._properties(1))
-                made = compiled(packed([ids]).inputs)[0]
+                made = self._made(graph, "latency")(packed([ids]).inputs)[0]
                 if len(self._prefixes) >= PREFIXES_KEPT:
                     del self._prefixes[next(iter(self._prefixes))]
                 self._prefixes[key] = np.array(made, np.float32)
             return self._prefixes[key], computed
 
-    def _properties(self, streams: int) -> dict[str, Any]:
-        return {
+    def _made(self, graph: Any, mode: Mode) -> Any:
+        properties = {
             # Never the default: on processors with bf16 units it is bf16.
             "INFERENCE_PRECISION_HINT": _PRECISIONS[self.dtype],
-            "NUM_STREAMS": streams,
+            "NUM_STREAMS": self.streams if mode == "throughput" else 1,
             "INFERENCE_NUM_THREADS": self.streams,
-            "CPU_RUNTIME_CACHE_CAPACITY": _SHAPE_CACHE_ENTRIES,
+            "CPU_RUNTIME_CACHE_CAPACITY": _SHAPES_KEPT[mode],
         }
+        return self._core.compile_model(graph, "CPU", properties)
+
+
+@contextmanager
+def _few_primitives_kept() -> Iterator[None]:
+    """Say how many primitives oneDNN may keep, where it reads that: once, in the first step of the process.
+
+    The variable is taken back: another oneDNN in this process, such as torch's, keeps what it has.
+    """
+    if _PRIMITIVES_VARIABLE in os.environ:  # the user's own choice
+        yield
+        return
+    os.environ[_PRIMITIVES_VARIABLE] = str(_PRIMITIVES_KEPT)
+    try:
+        yield
+    finally:
+        os.environ.pop(_PRIMITIVES_VARIABLE, None)
+
+
+class _Compiled(NamedTuple):
+    """A compiled graph, and whether it takes padded texts instead of packed ones."""
+
+    graph: Any
+    dense: bool
 
 
 class Stream:
     """One step at a time: token ids in, vectors out. The GIL is released while it runs."""
 
-    def __init__(self, request: Any, no_past: Past | None) -> None:
-        self._request, self._no_past = request, no_past
+    def __init__(self, request: Any, no_past: Past | None, *, dense: bool = False) -> None:
+        self._request, self._dense = request, dense
+        # The request's own tensors, which only grow: handing it arrays takes it up to 0.1 ms longer.
+        self._inputs = [request.get_input_tensor(index) for index in range(4 if dense else 5)]
+        self._no_past = no_past
+        self._past: Past | None = None
+        self._fresh = True
 
     def run(self, texts: Sequence[Ids], past: Past | None = None) -> Vectors:
         """Return the vectors of one batch, shape (batch, dimension), valid until the next run.
@@ -128,11 +189,26 @@ class Stream:
         Raises:
             EngineError: a vector is not finite.
         """
-        inputs: list[Any] = [*packed(texts).inputs]
+        arrays = padded(texts) if self._dense else packed(texts).inputs
+        for tensor, array in zip(self._inputs, arrays, strict=True):
+            tensor.shape = array.shape
+            tensor.data[...] = array
         if self._no_past is not None:
-            inputs.append(self._no_past if past is None else past)
-        self._request.infer(inputs)
+            self._read(self._no_past if past is None else past)
+        if self._fresh:
+            with _few_primitives_kept():
+                self._request.infer(share_outputs=True)
+            self._fresh = False
+        else:
+            self._request.infer(share_outputs=True)
         vectors: Vectors = self._request.get_output_tensor(0).data
         if not np.isfinite(vectors).all():
             raise EngineError("a vector came out of the model not finite; the weights or the dtype overflow")
         return vectors
+
+    def _read(self, past: Past) -> None:
+        """Let the request read keys and values where they lie."""
+        if past is not self._past:
+            tensor = import_openvino().Tensor(past, shared_memory=past.size > 0)
+            self._request.set_input_tensor(len(self._inputs), tensor)
+            self._past = past  # kept: the tensor does not keep its memory alive

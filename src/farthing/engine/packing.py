@@ -39,14 +39,15 @@ class PackedStep:
         return [self.ids, self.positions, self.slots, self.places, self.lengths]
 
 
-def packed(texts: Sequence[Ids]) -> PackedStep:
+def packed(texts: Sequence[Ids], longest: int | None = None) -> PackedStep:
     """Return the step of some texts.
 
     Args:
         texts: token ids of each text, int32 (tokens,), at least one text and one token each.
+        longest: width of the grid, S, where it must be more than the longest text has.
     """
     lengths = np.fromiter(map(len, texts), np.int32, len(texts))
-    longest = int(lengths.max())
+    longest = longest or int(lengths.max())
     starts = np.cumsum(lengths, dtype=np.int32) - lengths
     grid = np.arange(longest, dtype=np.int32)
     filled = grid < lengths[:, None]

@@ -165,7 +165,12 @@ class Pipeline:
                 window.vectors[list(batch.rows)] = stream.run(ids, past)
                 busy_s = time.perf_counter() - start
                 work = packed_batch_work(
-                    shape, lengths, prefix=prefix, prefix_known=True, trim=trim, grid=True
+                    shape,
+                    lengths,
+                    prefix=prefix,
+                    prefix_known=True,
+                    trim=trim,
+                    grid=self._model.compiled.pads_attention,
                 )
                 if computed:
                     work += prefix_work(shape, prefix)

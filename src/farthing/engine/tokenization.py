@@ -116,15 +116,31 @@ class TextTokenizer:
         ]
         if refuse_longer and True in truncated:
             row = truncated.index(True)
-            raise InputError(
-                f"text {row} has {self._whole_length(encodings[row])} tokens, over the limit of {self.max_length}; "
-                "shorten it, or let it be truncated"
-            )
-        if 0 in map(len, ids):
-            raise InputError(f"text {list(map(len, ids)).index(0)} has no tokens; leave it out")
+            raise self.too_long(f"text {row}", self._whole_length(encodings[row]))
+        lengths = list(map(len, ids))
+        if 0 in lengths:
+            raise InputError(f"text {lengths.index(0)} has no tokens; leave it out")
         if ids:
-            self._check_ids(int(np.concatenate(ids).max()))
+            self._check_ids(int((ids[0] if len(ids) == 1 else np.concatenate(ids)).max()))
         return TokenizedTexts(ids, truncated, time.perf_counter() - start)
+
+    def first_over_limit(self, texts: Sequence[str]) -> tuple[int, int] | None:
+        """Return the row of the first text that would be truncated, and all its tokens; None where there is none."""
+        for row, encoding in enumerate(self._tokenizer.encode_batch_fast(list(texts))):
+            if encoding.overflowing:
+                return row, self._whole_length(encoding)
+        return None
+
+    def too_long(self, name: str, tokens: int) -> InputError:
+        """Return the error for a text over the limit.
+
+        Args:
+            name: what the reader knows it by, as it stands at the start of a sentence.
+            tokens: of the whole text.
+        """
+        return InputError(
+            f"{name} has {tokens} tokens, over the limit of {self.max_length}; shorten it, or let it be truncated"
+        )
 
     def _check_vocabulary(self) -> None:
         """Refuse a tokenizer whose size or special tokens say that it is another model's.

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from farthing.engine.attention import Attention, Grid, RelativeBias, Rotation
+from farthing.engine.attention import Attention
 from farthing.engine.checkpoint import DenseShape, Pooling
+from farthing.engine.grid import Grid, Kept
 from farthing.engine.norms import norm_of
+from farthing.engine.positions import RelativeBias, Rotation
 from farthing.theory.shapes import Activation, ModelShape
 
 
@@ -87,7 +89,7 @@ class Layer(nn.Module):
         rotation: Rotation | None,
         bias: Tensor | None,
         past: Tensor | None = None,
-        kept: Tensor | None = None,
+        kept: Kept | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return (T, hidden), or (B, hidden) of the kept tokens, and keys and values; as in `Attention`."""
         before = self.place != "post"
@@ -95,7 +97,7 @@ class Layer(nn.Module):
         moved, made = self.attention(read, grid, rotation, bias, past, kept)
         if self.attention_out_norm is not None:
             moved = self.attention_out_norm(moved)
-        x = (x if kept is None else x[kept]) + moved
+        x = (x if kept is None else x[kept.rows]) + moved
         if not before and self.attention_norm is not None:
             x = self.attention_norm(x)
         moved = self.mlp(self.mlp_norm(x) if before else x)
@@ -173,7 +175,8 @@ class Transformer(nn.Module):
         The states are (T, hidden), or where the last layer is trimmed (B, hidden).
         """
         prefix = 0 if past is None else past.shape[2]
-        grid = Grid(positions + prefix, slots, places, lengths, prefix)
+        bounds = functional.pad(lengths.cumsum(0), (1, 0)).to(torch.int32)
+        grid = Grid(positions + prefix, slots, places, lengths, bounds, prefix)
         x = self.embeddings(ids, grid.positions)
         rotations = self._rotations(grid.positions)
         bias = None if self.relative is None else self.relative(grid.keys, grid.keys)
@@ -196,16 +199,16 @@ class Transformer(nn.Module):
             return everywhere, everywhere
         return everywhere, Rotation(positions, shape.rotary_theta_local, size)
 
-    def _kept(self, grid: Grid) -> Tensor:
-        """Return the index of the token of each text that the pooling reads, (B,)."""
+    def _kept(self, grid: Grid) -> Kept:
+        """Return the token of each text that the pooling reads."""
         if self.pooling == "cls":
-            return grid.slots[:, 0]
-        return grid.slots.gather(1, (grid.lengths - 1).long()[:, None])[:, 0]
+            return Kept(grid.slots[:, 0], last=False)
+        return Kept(grid.slots.gather(1, (grid.lengths - 1).long()[:, None])[:, 0], last=True)
 
     def _vectors(self, x: Tensor, grid: Grid) -> Tensor:
         """Return (B, dimension): pooled, through the matrices behind, scaled."""
         if self.pooling in ("cls", "last_token"):
-            vectors = x if self.trimmed else x[self._kept(grid)]
+            vectors = x if self.trimmed else x[self._kept(grid).rows]
         else:
             own = grid.keys[None, :]
             weight = (own < grid.lengths[:, None]).to(x.dtype)

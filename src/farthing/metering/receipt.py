@@ -5,7 +5,7 @@ Knows the keys that others rely on. Knows no file, no weights and no screen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -113,6 +113,8 @@ class Receipt:
         usd: what it cost here.
         elsewhere: what the same tokens would cost elsewhere.
         warnings: why a figure above should not be trusted, if one should not.
+        vector_error: how far a quantized model's vectors are from those of a wider dtype, as measured when it was
+            loaded: mean_cosine, least_cosine, texts, against. None where nothing is quantized.
     """
 
     model: str
@@ -139,6 +141,7 @@ class Receipt:
     usd: Cost
     elsewhere: tuple[Elsewhere, ...]
     warnings: tuple[str, ...]
+    vector_error: Mapping[str, float | str] | None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the receipt as plain JSON types, with the documented keys."""
@@ -168,6 +171,7 @@ def make_receipt(
     usd_per_hour: float | None,
     elsewhere: Sequence[Elsewhere] = (),
     cached: int = 0,
+    vector_error: Mapping[str, float | str] | None = None,
 ) -> Receipt:
     """Turn what was counted into a receipt; the arguments are as in `Receipt` and `Work`."""
     total = None if usd_per_hour is None else usd_per_hour * seconds.wall / SECONDS_PER_HOUR
@@ -211,6 +215,7 @@ def make_receipt(
         ),
         elsewhere=tuple(elsewhere),
         warnings=(_BUSY_CALIBRATION,) if device_mfu > _MOST_MFU else (),
+        vector_error=vector_error,
     )
 
 

@@ -1,0 +1,78 @@
+"""Many steps through a replica as the engine runs them, beside sentence-transformers; and what that is as an MFU."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import torch
+
+from farthing.engine.packing import Ids
+from farthing.engine.replica import Replica, Stream
+from farthing.engine.torch_model import STREAMS_PER_DEVICE
+from farthing.theory.roofline import mfu
+from farthing.theory.work import packed_batch_work
+from gpu_parts.models import Subject
+
+Found = TypeVar("Found")
+
+
+def steps_s(replica: Replica, steps: Sequence[Sequence[Ids]]) -> float:
+    """Return the wall seconds of some steps, from token ids to vectors on the host, on the engine's streams."""
+    left = deque(steps)
+
+    def drain(stream: Stream) -> None:
+        while True:
+            try:
+                texts = left.popleft()
+            except IndexError:
+                return
+            stream.run(texts)
+
+    streams = [Stream(replica) for _ in range(STREAMS_PER_DEVICE)]
+    with ThreadPoolExecutor(len(streams)) as pool:
+        start = time.perf_counter()
+        list(pool.map(drain, streams))
+        return time.perf_counter() - start
+
+
+def ours(subject: Subject, texts: Sequence[Ids], seconds: float, peak: float) -> dict[str, Any]:
+    """Return throughput and MFU of our pass over some texts.
+
+    `mfu` counts the useful FLOPs, those of the last layer that trimming saves among them; `mfu_executed` does not.
+    """
+    trim = subject.pooling in ("cls", "last_token")
+    work = packed_batch_work(subject.shape, [len(text) for text in texts], trim=trim)
+    return {
+        "tokens": work.useful_tokens,
+        "seconds": seconds,
+        "tokens_per_s": work.useful_tokens / seconds,
+        "mfu": mfu(work.useful_flops, seconds, peak),
+        "mfu_executed": mfu(work.executed_flops, seconds, peak),
+    }
+
+
+def theirs(
+    subject: Subject, texts: Sequence[Ids], seconds: float, peak: float, ours_s: float
+) -> dict[str, Any]:
+    """Return throughput and MFU of their pass, and how many times as fast ours is."""
+    work = packed_batch_work(subject.shape, [len(text) for text in texts])
+    return {
+        "seconds": seconds,
+        "tokens_per_s": work.useful_tokens / seconds,
+        "mfu": mfu(work.useful_flops, seconds, peak),
+        "farthing_speedup": seconds / ours_s,
+    }
+
+
+def if_it_fits(work: Callable[[], Found]) -> Found | None:
+    """Return what a work gives, or None where the device's memory does not hold it."""
+    try:
+        return work()
+    except torch.OutOfMemoryError:
+        found = None
+    torch.cuda.empty_cache()  # where the error no longer holds on to the memory
+    return found

@@ -1,0 +1,159 @@
+"""What eight bits cost in quality: SciFact nDCG@10 and cosines to fp32, with FP8 and int8 emulated on the processor.
+
+Emulated layers give the numbers that such units give, not their speed: no time is measured here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import random
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from corpora import SHARED_SCIFACT
+from farthing.engine.checkpoint import Checkpoint, read_checkpoint
+from farthing.engine.locate import locate_model
+from farthing.engine.packing import packed
+from farthing.engine.quantized import Kind, quantized, vector_error
+from farthing.engine.tokenization import TextTokenizer
+from farthing.engine.transformer import Transformer
+from farthing.engine.weights import load_transformer
+from farthing.scheduling.batching import batches_by_length
+from results_file import save
+from scifact_ndcg import ndcg_at_10
+
+Vectors = npt.NDArray[np.float32]
+
+BATCH_TOKENS = 2048
+"""Small enough that activations stay in the processor's caches while they are quantized."""
+
+SETTINGS: dict[str, tuple[torch.dtype, Kind | None]] = {
+    "fp32": (torch.float32, None),
+    "bf16": (torch.bfloat16, None),
+    "fp8 linear layers, rest bf16": (torch.bfloat16, "fp8"),
+    "fp8 linear layers, rest fp32": (torch.float32, "fp8"),
+    "int8 weights and activations, rest fp32": (torch.float32, "int8"),
+    "int8 weights, rest fp32": (torch.float32, "int8_weights"),
+}
+"""dtype of what is not quantized, and what the linear layers become. The first is the reference of the others."""
+
+
+def main() -> None:
+    """Embed SciFact under every setting and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default=None, help="hub id or folder; the default model if not given")
+    parser.add_argument(
+        "--others",
+        type=int,
+        default=None,
+        help="abstracts that no query asks for, a seeded sample; all if not given",
+    )
+    arguments = parser.parse_args()
+    checkpoint = read_checkpoint(locate_model(arguments.model))
+    with tempfile.TemporaryDirectory() as folder:
+        documents = sample(Path(folder), arguments.others)
+        rows = measured(checkpoint, Path(folder))
+    figures = {
+        "model": checkpoint.name,
+        "documents": documents,
+        "sampled": arguments.others is not None,
+        "max_length_tokens": checkpoint.max_length,
+        "settings": rows,
+    }
+    path = save("low-precision", figures)
+    print(table(rows))
+    print(path)
+
+
+def sample(folder: Path, others: int | None, seed: int = 0) -> int:
+    """Lay out SciFact with every abstract that a query asks for, and some of the others.
+
+    Args:
+        folder: where to.
+        others: how many of the others; None for all.
+        seed: of their choice.
+
+    Returns:
+        How many abstracts there are.
+    """
+    for name in ("queries.jsonl", "qrels_test.tsv"):
+        (folder / name).symlink_to(SHARED_SCIFACT / name)
+    with (folder / "qrels_test.tsv").open(encoding="utf-8") as file:
+        wanted = {row[-2] for row in csv.reader(file, delimiter="\t")}
+    lines = (SHARED_SCIFACT / "corpus.jsonl").read_text(encoding="utf-8").splitlines()
+    if others is not None:
+        names = [str(json.loads(line)["_id"]) for line in lines]
+        rest = [row for row, name in enumerate(names) if name not in wanted]
+        chosen = set(random.Random(seed).sample(rest, min(others, len(rest))))
+        lines = [line for row, line in enumerate(lines) if names[row] in wanted or row in chosen]
+    (folder / "corpus.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return len(lines)
+
+
+def measured(checkpoint: Checkpoint, folder: Path) -> list[dict[str, Any]]:
+    """Return nDCG@10 and the error of the vectors under each setting, the reference first."""
+    tokenizer = TextTokenizer(checkpoint)
+    rows: list[dict[str, Any]] = []
+    reference: Vectors | None = None
+    for name, (dtype, kind) in SETTINGS.items():
+        model = load_transformer(checkpoint, dtype)
+        if kind is not None:
+            model = quantized(model, kind)
+        made: list[Vectors] = []
+        ndcg = ndcg_at_10(folder, encoder(model, tokenizer, made))
+        vectors = np.concatenate(made)
+        reference = vectors if reference is None else reference
+        error = vector_error(reference, vectors, "fp32")
+        kept = ndcg / (rows[0]["ndcg_at_10"] if rows else ndcg)
+        rows.append({"setting": name, "ndcg_at_10": ndcg, "share_kept": kept, **asdict(error)})
+        print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def encoder(
+    model: Transformer, tokenizer: TextTokenizer, made: list[Vectors]
+) -> Callable[[list[str]], Vectors]:
+    """Return what embeds texts, and puts the vectors of each call into `made` as well."""
+
+    def encode(texts: list[str]) -> Vectors:
+        tokenized = tokenizer.encode(texts)
+        vectors: Vectors | None = None
+        for batch in batches_by_length(tokenized.lengths, BATCH_TOKENS):
+            step = packed([tokenized.ids[row] for row in batch.rows])
+            with torch.inference_mode():
+                found = model(*map(torch.from_numpy, step.inputs)).float().numpy()
+            if vectors is None:
+                vectors = np.empty((len(texts), found.shape[1]), np.float32)
+            vectors[list(batch.rows)] = found
+        assert vectors is not None
+        made.append(vectors)
+        return vectors
+
+    return encode
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the figures as a markdown table."""
+    lines = [
+        "| setting | nDCG@10 | of fp32's | mean cosine to fp32 | least cosine |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {row['setting']} | {row['ndcg_at_10']:.5f} | {row['share_kept']:.2%} | {row['mean_cosine']:.5f} "
+        f"| {row['least_cosine']:.5f} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""A checkpoint run by torch on one or several CUDA devices: the same surface as `openvino_model`.
+
+Devices are data-parallel: each holds the whole model, and each has two streams, so that one packs while the other
+runs. On a CPU it runs as written, for tests and where no graph can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import count
+from threading import Lock
+
+import numpy as np
+import torch
+
+from farthing.engine.checkpoint import Checkpoint
+from farthing.engine.compiled import Mode, Vectors
+from farthing.engine.packing import Ids
+from farthing.engine.quantized import quantized, vector_error
+from farthing.engine.replica import Past, Replica, Stream, prepared
+from farthing.engine.weights import load_transformer
+from farthing.errors import InputError
+from farthing.theory.devices import Dtype
+
+DTYPES: dict[Dtype, torch.dtype] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "fp8": torch.bfloat16,
+}
+"""Dtype of the weights as they are loaded; fp8's are quantized afterwards."""
+
+STREAMS_PER_DEVICE = 2
+
+PREFIXES_KEPT = 16
+"""As in `openvino_model`."""
+
+_ERROR_TEXTS, _ERROR_TOKENS = 32, 64
+"""Texts of random ids, and their tokens, that the error of a quantized model is measured on when it is loaded."""
+
+
+class TorchModel:
+    """A checkpoint on devices of torch.
+
+    Attributes:
+        dtype: of the matrix products.
+        dimension: width of a vector.
+        streams: steps on their way at a time, over all devices.
+        vector_error: how far a quantized model's vectors are from bf16's (`quantized.VectorError`); None for one
+            that is not.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, dtype: Dtype = "bf16", devices: Sequence[str] = ("cuda:0",)
+    ) -> None:
+        """Load the checkpoint onto every device.
+
+        Args:
+            checkpoint: the model folder.
+            dtype: fp32, bf16, fp16 or fp8.
+            devices: as torch names them.
+
+        Raises:
+            InputError: a device is not here, or the dtype is none of these.
+            ModelError: the weights cannot be used.
+        """
+        if dtype not in DTYPES:
+            raise InputError(f"dtype {dtype!r} is not run by torch here; use {', '.join(DTYPES)}")
+        self.dtype: Dtype = dtype
+        self.dimension = checkpoint.dimension
+        self.vector_error: Mapping[str, float | str] | None = None
+        self._checkpoint = checkpoint
+        self._replicas = [self._replica(_device(name)) for name in devices]
+        self.streams = STREAMS_PER_DEVICE * len(self._replicas)
+        self._next = count()
+        self._prefixes: dict[bytes, Past] = {}
+        self._lock = Lock()
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """What it runs on, as torch names them."""
+        return tuple(str(one.device) for one in self._replicas)
+
+    @property
+    def pads_attention(self) -> bool:
+        """Whether attention runs on a padded grid."""
+        return self._replicas[0].pads_attention
+
+    def prepare(self, mode: Mode) -> None:
+        """Do nothing: every stream is for both modes."""
+
+    def stream(self, mode: Mode = "throughput") -> Stream:
+        """Return a stream, on the devices in turn; each belongs to one thread at a time."""
+        return Stream(self._replicas[next(self._next) % len(self._replicas)])
+
+    def prefix(self, ids: Ids) -> tuple[Past, bool]:
+        """Return the keys and values of tokens that many texts begin with, computed once and kept.
+
+        Args:
+            ids: int32 (P,), at least one token.
+
+        Returns:
+            What `Stream.run` takes, and whether it was computed just now.
+
+        Raises:
+            InputError: the model attends both ways, or its pooling reads more than the last token.
+        """
+        if not self._checkpoint.reuses_prefixes:
+            raise InputError(
+                f"{self._checkpoint.name}: a prefix is reused by causal models with last-token pooling only"
+            )
+        key = ids.tobytes()
+        with self._lock:
+            computed = key not in self._prefixes
+            if computed:
+                if len(self._prefixes) >= PREFIXES_KEPT:
+                    del self._prefixes[next(iter(self._prefixes))]
+                self._prefixes[key] = {one.device: one.keys_and_values(ids) for one in self._replicas}
+            return self._prefixes[key], computed
+
+    def _replica(self, device: torch.device) -> Replica:
+        model = load_transformer(self._checkpoint, DTYPES[self.dtype]).to(device)
+        if self.dtype == "fp8":
+            exact = _sample_vectors(Replica(model, device))
+            quantized(model, "fp8")
+            error = vector_error(exact, _sample_vectors(Replica(model, device)), against="bf16")
+            self.vector_error = asdict(error)
+        return prepared(model, device, DTYPES[self.dtype])
+
+
+def _device(name: str) -> torch.device:
+    """Return a device that is here.
+
+    Raises:
+        InputError: it is not.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"device {name!r}: torch knows no such device") from error
+    if device.type == "cuda":
+        here = torch.cuda.device_count()
+        index = device.index or 0
+        if index >= here:
+            raise InputError(f"device {name!r}: torch sees {here} CUDA devices here; is a driver missing?")
+        return torch.device("cuda", index)
+    return device
+
+
+def _sample_vectors(replica: Replica) -> Vectors:
+    """Return the vectors of random ids, (texts, dimension)."""
+    generator = np.random.default_rng(0)
+    vocabulary = replica.model.shape.vocabulary
+    texts = [generator.integers(0, vocabulary, _ERROR_TOKENS, np.int32) for _ in range(_ERROR_TEXTS)]
+    return Stream(replica).run(texts).copy()

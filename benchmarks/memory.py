@@ -79,10 +79,10 @@ def shapes_part(shapes: int) -> dict[str, Any]:
     return {"anonymous_bytes_after_shapes": noted, "bar_growth_bytes": 30 * MIB}
 
 
-def checkpoint_part(total_bytes: int) -> dict[str, Any]:
+def checkpoint_part(total_bytes: int, scratch_in: str | None) -> dict[str, Any]:
     """Return the peaks of loading a checkpoint of so many bytes, converted and warm, and what they may be."""
     loads: dict[str, dict[str, int]] = {}
-    with tempfile.TemporaryDirectory(dir=".") as scratch:
+    with tempfile.TemporaryDirectory(dir=scratch_in) as scratch:
         folder = Path(scratch) / "model"
         folder.mkdir()
         parameters, shard = write_checkpoint(folder, total_bytes)
@@ -122,11 +122,12 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=200_000)
     parser.add_argument("--shapes", type=int, default=3_200)
     parser.add_argument("--checkpoint-gb", type=float, default=2.0)
+    parser.add_argument("--scratch", help="folder for the checkpoint, three times its size; not in memory")
     arguments = parser.parse_args()
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "texts": lambda: texts_part(arguments.texts),
         "shapes": lambda: shapes_part(arguments.shapes),
-        "checkpoint": lambda: checkpoint_part(round(1e9 * arguments.checkpoint_gb)),
+        "checkpoint": lambda: checkpoint_part(round(1e9 * arguments.checkpoint_gb), arguments.scratch),
     }
     figures: dict[str, Any] = {}
     for name, part in parts.items():

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from farthing.engine import calls as calls_module
 from farthing.engine.calls import Calls
 from farthing.engine.compiled import Mode
 from farthing.engine.direct import MOST_POSITIONS
@@ -101,16 +102,24 @@ def test_only_what_is_needed_is_compiled(
     assert set(model._compiled) == {compiled}
 
 
-def test_every_step_is_told(model: EmbeddingModel) -> None:
-    """Of many texts in the mode for latency, too, which are more than one step."""
+def test_many_texts_in_the_mode_for_latency(model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokenized a part at a time, each of several steps, and every step is told."""
+    monkeypatch.setattr(calls_module, "_TOKENIZED_TOGETHER", 90)
     texts = [f"{text} {row}" for row, text in enumerate(MANY)]
     steps: list[tuple[int, int]] = []
-    parts, _ = Calls(model, "latency").embedded(
+    parts, totals = Calls(model, "latency").embedded(
         len(texts), lambda: iter(texts), on_step=lambda *step: steps.append(step)
     )
-    tokens = sum(int(part.tokens.sum()) for part in parts)
-    assert len(steps) > 1
-    assert [sum(column) for column in zip(*steps, strict=True)] == [len(texts), tokens]
+    done = list(parts)
+    assert [len(part.tokens) for part in done] == [90, 90, 20]
+    expected = model.tokenizer.encode(texts)
+    assert [int(tokens) for part in done for tokens in part.tokens] == expected.lengths
+    assert (totals.texts, totals.truncated) == (200, sum(expected.truncated))
+    assert len(steps) > len(done)
+    assert [sum(column) for column in zip(*steps, strict=True)] == [200, sum(expected.lengths)]
+    np.testing.assert_allclose(
+        np.concatenate([part.vectors for part in done]), one_by_one(model, texts), atol=1e-5
+    )
 
 
 def test_no_texts(model: EmbeddingModel) -> None:

@@ -6,6 +6,7 @@ Knows how many texts there are and how long. Knows no format and no receipt.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import get_args
 
 from farthing.engine.compiled import Mode
@@ -15,6 +16,9 @@ from farthing.engine.pipeline import EmbeddedTexts, Pipeline, Progress, Totals
 from farthing.engine.saturation import StepLimit
 from farthing.engine.tokenization import TokenizedTexts
 from farthing.errors import InputError
+
+_TOKENIZED_TOGETHER = 1024
+"""Texts of a call in the mode for latency that are tokenized, and grouped by length, at a time."""
 
 
 class Calls:
@@ -55,19 +59,28 @@ class Calls:
             prompt: what all of them begin with; a causal model computes it once.
             on_step: called after each step with its texts and tokens.
         """
-        waiting = self._for_latency(count, texts)
-        if waiting is not None:
-            done = self._direct.run(waiting, prompt=prompt, on_step=on_step)
-            return [done], Totals(texts=count, truncated=sum(waiting.truncated))
+        totals = Totals()
+        if self.mode == "latency":
+            return self._at_once(texts(), totals, prompt, on_step), totals
+        if self.mode is None and count <= MOST_POSITIONS:
+            few = self._direct.tokenized(list(texts()))
+            if few is not None:
+                return [self._counted(few, totals, prompt, on_step)], totals
         pipeline = Pipeline(
             self._model, self._limit.tokens(sum(map(len, texts()))), on_step=on_step, prompt=prompt
         )
         return pipeline.run(texts()), pipeline.totals
 
-    def _for_latency(self, count: int, texts: Callable[[], Iterator[str]]) -> TokenizedTexts | None:
-        """Return the ids of texts that are to be run on the stream for latency, or None for the others."""
-        if self.mode == "latency":
-            return self._model.tokenizer.encode(list(texts()))
-        if self.mode is None and count <= MOST_POSITIONS:
-            return self._direct.tokenized(list(texts()))
-        return None
+    def _at_once(
+        self, texts: Iterator[str], totals: Totals, prompt: str, on_step: Progress | None
+    ) -> Iterator[EmbeddedTexts]:
+        while some := list(islice(texts, _TOKENIZED_TOGETHER)):
+            yield self._counted(self._model.tokenizer.encode(some), totals, prompt, on_step)
+
+    def _counted(
+        self, texts: TokenizedTexts, totals: Totals, prompt: str, on_step: Progress | None
+    ) -> EmbeddedTexts:
+        done = self._direct.run(texts, prompt=prompt, on_step=on_step)
+        totals.texts += len(texts.ids)
+        totals.truncated += sum(texts.truncated)
+        return done

@@ -17,6 +17,8 @@ from farthing.engine.packing import Ids
 _SLOTS, _PLACES = 2, 3
 """Inputs of the graph, in the order of `packing.PackedStep`."""
 
+_ACTIVATIONS = ("Gelu", "Relu", "Swish")
+
 
 def made_dense(graph: Any) -> bool:
     """Change a graph of packed tokens into one of padded ones, in place.
@@ -45,8 +47,24 @@ def made_dense(graph: Any) -> bool:
     for node in back:
         node.output(0).replace(node.input_value(0))
     graph.remove_parameter(places)
+    _part_activations(graph)
     graph.validate_nodes_and_infer_types()
     return True
+
+
+def _part_activations(graph: Any) -> None:
+    """Keep activations out of the matrix products before them, by giving each product's output a second reader.
+
+    On AVX-512 a product with an activation in it runs in oneDNN's convolutions, which hold the weights in an order
+    more for each range of lengths, and are slower for short texts than those without one (docs/log.md).
+    """
+    from openvino import opset13
+
+    for node in graph.get_ops():
+        if node.get_type_name() in _ACTIVATIONS:
+            product = node.input_value(0)
+            if product.get_node().get_type_name() in ("Add", "MatMul"):
+                graph.add_results([opset13.result(opset13.shape_of(product, "i32"))])
 
 
 def _is_rows(target: Any) -> bool:

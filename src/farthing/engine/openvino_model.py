@@ -24,13 +24,13 @@ from farthing.errors import EngineError, InputError
 from farthing.theory.devices import Dtype
 
 _PRECISIONS: dict[Dtype, str] = {"fp32": "f32", "bf16": "bf16"}
-_SHAPES_KEPT: Mapping[Mode, int] = {"throughput": 16, "latency": 32}
-"""Executors of a kind that each stream keeps for shapes seen before. Packed steps hardly ever meet one again, short
-texts alone do. More grow memory (200: by 60 MB over 800 shapes of MiniLM's), none costs more still (docs/log.md)."""
+_SHAPES_KEPT: Mapping[Mode, int] = {"throughput": 8, "latency": 32}
+"""Executors of a kind that each stream keeps for shapes seen before. Packed steps are no slower with 8 than with 200,
+short texts alone are. 200 take 60 MB more over 800 shapes of MiniLM's, and none take more still (docs/log.md)."""
 
 _PRIMITIVES_VARIABLE = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
-_PRIMITIVES_KEPT = 64
-"""The same, of the library below OpenVINO: 1,024 unless said otherwise, 25 MB that no step is faster for."""
+_PRIMITIVES_KEPT = 16
+"""The same, of the library below OpenVINO: 1,024 unless said otherwise, 15 MB that no step is faster for."""
 
 PREFIXES_KEPT = 16
 """Prefixes whose keys and values are kept: a model has a few prompts, and each has one."""
@@ -41,8 +41,8 @@ Past = npt.NDArray[np.float32]
 class OpenVinoModel:
     """A graph that is compiled for a mode when a stream of that mode is first asked for.
 
-    Each mode holds the weights of its linear layers in its own order: the second one costs that much memory again
-    (45 MB for MiniLM, of 110 MB with both). Embedding tables are read from the file and shared.
+    Each mode holds the weights of the linear layers in an order of its own: 45 MB for MiniLM, as much again for the
+    second. Embedding tables are read from the file and shared.
 
     Attributes:
         streams: steps side by side in the mode for throughput, one thread each; latency has one on all threads.
@@ -189,7 +189,13 @@ class Stream:
         Raises:
             EngineError: a vector is not finite.
         """
-        arrays = padded(texts) if self._dense else packed(texts).inputs
+        if self._dense:
+            arrays = padded(texts)
+        elif len(texts) == len(texts[0]) == 1:
+            # Weights would be held in an order of their own for products with a single row.
+            return self.run([texts[0], texts[0]], past)[:1]
+        else:
+            arrays = packed(texts).inputs
         for tensor, array in zip(self._inputs, arrays, strict=True):
             tensor.shape = array.shape
             tensor.data[...] = array

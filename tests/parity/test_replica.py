@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from farthing.engine import torch_model
 from farthing.engine.checkpoint import Pooling, read_checkpoint
 from farthing.engine.locate import locate_model
 from farthing.engine.quantized import quantized
@@ -167,6 +168,13 @@ def test_devices_and_dtypes_that_are_not_here(family_folder: Callable[[str], Pat
         TorchModel(checkpoint, "bf16", ["teapot"])
     with pytest.raises(InputError, match="dtype 'int8'"):
         TorchModel(checkpoint, "int8", ["cpu"])
+
+
+def test_a_card_without_fp8_units_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_model, "runs_fp8", lambda _: False)
+    torch_model.require_fp8(CPU)
+    with pytest.raises(InputError, match="dtype fp8: cuda:0 has no FP8 units"):
+        torch_model.require_fp8(torch.device("cuda", 0))
 
 
 def test_quantized_layers_are_compiled_around_their_products(family_folder: Callable[[str], Path]) -> None:

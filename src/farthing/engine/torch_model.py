@@ -17,7 +17,7 @@ import torch
 from farthing.engine.checkpoint import Checkpoint
 from farthing.engine.compiled import Mode, Vectors
 from farthing.engine.packing import Ids
-from farthing.engine.quantized import quantized, vector_error
+from farthing.engine.quantized import quantized, runs_fp8, vector_error
 from farthing.engine.replica import Past, Replica, Stream, prepared
 from farthing.engine.weights import load_transformer
 from farthing.errors import InputError
@@ -120,6 +120,8 @@ class TorchModel:
             return self._prefixes[key], computed
 
     def _replica(self, device: torch.device) -> Replica:
+        if self.dtype == "fp8":
+            require_fp8(device)
         model = load_transformer(self._checkpoint, DTYPES[self.dtype]).to(device)
         if self.dtype == "fp8":
             exact = _sample_vectors(Replica(model, device))
@@ -127,6 +129,18 @@ class TorchModel:
             error = vector_error(exact, _sample_vectors(Replica(model, device)), against="bf16")
             self.vector_error = asdict(error)
         return prepared(model, device, DTYPES[self.dtype])
+
+
+def require_fp8(device: torch.device) -> None:
+    """Refuse a card without FP8 units: it would run the same numbers slower than bf16. A processor emulates them.
+
+    Raises:
+        InputError: the card has none.
+    """
+    if device.type == "cuda" and not runs_fp8(device):
+        raise InputError(
+            f"dtype fp8: {device} has no FP8 units (NVIDIA has them since Ada and Hopper); use bf16"
+        )
 
 
 def _device(name: str) -> torch.device:

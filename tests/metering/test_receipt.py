@@ -70,6 +70,7 @@ ADDED: dict[str, set[str] | None] = {
     "cached": None,
     "seconds": {"startup"},
     "warnings": None,
+    "vector_error": None,
     "elsewhere": {"note"},
 }
 """Keys beyond the documented ones. Adding one is fine and belongs here; renaming one is not."""

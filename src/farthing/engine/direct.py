@@ -21,9 +21,9 @@ from farthing.engine.tokenization import TokenizedTexts
 from farthing.engine.windows import shared_prefix
 from farthing.scheduling.batching import batches_by_length
 
-MOST_POSITIONS = 512
+MOST_POSITIONS = 384
 """Places that several texts take at most, padded to the longest of them, to be run here unless the caller says so.
-Beyond it the streams for throughput finish sooner (docs/log.md)."""
+From about as many on the streams for throughput finish as soon (docs/log.md)."""
 
 MOST_CHARACTERS = 8 * MOST_POSITIONS
 """Characters past which several texts are taken to be more than that, without tokenizing them."""

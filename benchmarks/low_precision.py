@@ -23,9 +23,10 @@ from corpora import SHARED_SCIFACT
 from farthing.engine.checkpoint import Checkpoint, read_checkpoint
 from farthing.engine.locate import locate_model
 from farthing.engine.packing import packed
-from farthing.engine.quantized import Kind, quantized, vector_error
+from farthing.engine.quantized import Kind, quantized
 from farthing.engine.tokenization import TextTokenizer
 from farthing.engine.transformer import Transformer
+from farthing.engine.vector_error import vector_error
 from farthing.engine.weights import load_transformer
 from farthing.scheduling.batching import batches_by_length
 from results_file import save

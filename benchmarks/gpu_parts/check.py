@@ -11,10 +11,11 @@ import torch
 
 from farthing.engine.compiled import Vectors
 from farthing.engine.packing import Ids
-from farthing.engine.quantized import quantized, vector_error
+from farthing.engine.quantized import quantized
 from farthing.engine.replica import Replica, Stream, prepared
 from farthing.engine.transformer import Transformer
 from farthing.engine.varlen_attention import Kernel, torch_kernel
+from farthing.engine.vector_error import vector_error
 from farthing.theory.shapes import ModelShape
 from gpu_parts.bench import Bench
 from gpu_parts.matmuls import Peaks

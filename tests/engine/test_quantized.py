@@ -15,24 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from farthing.engine.checkpoint import Pooling, read_checkpoint
+from farthing.engine.eight_bits import FP8_MOST, fp8_rows, int8_rows, integer_product, scaled_product
 from farthing.engine.locate import locate_model
 from farthing.engine.packing import packed
 from farthing.engine.quantized import (
-    FP8_MOST,
     Fp8Linear,
     Int8Linear,
     Kind,
     ProductShape,
     QuantizedLinear,
     failed_shapes,
-    fp8_rows,
-    int8_rows,
-    integer_product,
     quantized,
-    scaled_product,
-    vector_error,
 )
 from farthing.engine.transformer import Transformer
+from farthing.engine.vector_error import vector_error
 from farthing.engine.weights import load_transformer
 from farthing.errors import EngineError, InputError
 from small_families import deviation, random_ids, save_family

@@ -128,7 +128,7 @@ def card_products(
     """
     import torch
 
-    from farthing.engine.quantized import fp8_rows, scaled_product
+    from farthing.engine.eight_bits import fp8_rows, scaled_product
 
     wide = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp8": torch.bfloat16}[
         dtype

@@ -20,6 +20,7 @@ from farthing.engine.dense_graph import made_dense, padded
 from farthing.engine.graphs import import_openvino, read_graph
 from farthing.engine.machine import available_cores
 from farthing.engine.packing import Ids, packed
+from farthing.engine.prefixes import Prefixes
 from farthing.errors import EngineError, InputError
 from farthing.theory.devices import Dtype
 
@@ -31,9 +32,6 @@ short texts alone are. 200 take 60 MB more over 800 shapes of MiniLM's, and none
 _PRIMITIVES_VARIABLE = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 _PRIMITIVES_KEPT = 16
 """The same, of the library below OpenVINO: 1,024 unless said otherwise, 15 MB that no step is faster for."""
-
-PREFIXES_KEPT = 16
-"""Prefixes whose keys and values are kept: a model has a few prompts, and each has one."""
 
 Past = npt.NDArray[np.float32]
 
@@ -83,8 +81,8 @@ class OpenVinoModel:
         self._no_past = (
             np.zeros((shape.layers, 2, 0, shape.kv_width), np.float32) if checkpoint.reuses_prefixes else None
         )
-        self._prefixes: dict[bytes, Past] = {}
-        self._compiling, self._lock = Lock(), Lock()
+        self._prefixes: Prefixes[Past] = Prefixes(checkpoint)
+        self._compiling = Lock()
         # pyopenvino sets itself up for numpy the first time that a tensor's data is asked for. Two threads
         # that ask first at once deadlock: one waits for the GIL, the other, holding it, for the first.
         _ = openvino.Tensor(np.zeros(1, np.float32)).data
@@ -118,20 +116,11 @@ class OpenVinoModel:
         Raises:
             InputError: the model attends both ways, or its pooling reads more than the last token.
         """
-        if self._no_past is None:
-            raise InputError(
-                f"{self._checkpoint.name}: a prefix is reused by causal models with last-token pooling only"
-            )
-        key = ids.tobytes()
-        with self._lock:
-            computed = key not in self._prefixes
-            if computed:
-                graph = read_graph(self._core, self._checkpoint, "prefix")
-                made = self._made(graph, "latency")(packed([ids]).inputs)[0]
-                if len(self._prefixes) >= PREFIXES_KEPT:
-                    del self._prefixes[next(iter(self._prefixes))]
-                self._prefixes[key] = np.array(made, np.float32)
-            return self._prefixes[key], computed
+        return self._prefixes.of(ids, self._keys_and_values)
+
+    def _keys_and_values(self, ids: Ids) -> Past:
+        graph = read_graph(self._core, self._checkpoint, "prefix")
+        return np.array(self._made(graph, "latency")(packed([ids]).inputs)[0], np.float32)
 
     def _made(self, graph: Any, mode: Mode) -> Any:
         properties = {

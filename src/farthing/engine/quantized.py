@@ -1,44 +1,35 @@
-"""Linear layers in eight bits: weights scaled by row, activations by token, and what that changes in the vectors.
+"""Linear layers in eight bits: weights scaled by row, activations by token.
 
 FP8 (e4m3) runs on the units of cards that have them and is emulated elsewhere; int8 is emulated everywhere, to see
-what it would cost in quality. Emulated means the same numbers in wider arithmetic, and no faster. A layer knows its
-weights and the device that it is on; nothing here knows a family or a checkpoint.
+what it would cost in quality. A layer knows its weights and the device that it is on; nothing here knows a family or a
+checkpoint.
 """
 
 from __future__ import annotations
 
-import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from farthing.engine.eight_bits import (
+    Product,
+    fp8_rows,
+    int8_rows,
+    integer_product,
+    runs_fp8,
+    scaled_product,
+    widened_product,
+)
 from farthing.engine.transformer import Transformer
-from farthing.errors import EngineError, InputError
-from farthing.theory.devices import Dtype
-
-FP8_MOST = 448.0
-"""Largest finite value of e4m3 without infinities. Source: Micikevicius et al. 2022, FP8 Formats for Deep Learning."""
-
-INT8_MOST = 127
-"""Largest code of symmetric int8: −128 is not used, so that a value and its negative have the same size."""
-
-LEAST_SCALE = torch.finfo(torch.float32).tiny
-"""Scale of a row of zeros: anything that can be divided by."""
+from farthing.errors import InputError
 
 ALIGNMENT = 16
 """Both sizes of an FP8 weight are multiples of this. Source: torch._scaled_mm, checked before it launches."""
-
-FP8_CAPABILITY = (8, 9)
-"""First compute capability of NVIDIA's with FP8 units (Ada; Hopper is 9.0)."""
-
-EXACT_PRODUCTS = 1024
-"""Products of int8 codes whose sum is exact in float32: 1024 × 127² is below 2²⁴."""
 
 _ROWS_AT_ONCE = 1024
 """Rows of a weight that are widened at once while it is quantized."""
@@ -47,69 +38,6 @@ _NOT_THE_SHAPE = (torch.OutOfMemoryError, getattr(torch, "AcceleratorError", tor
 """RuntimeErrors that say nothing of a product's shape: no memory is left, or an earlier kernel failed."""
 
 Kind = Literal["fp8", "int8", "int8_weights"]
-
-Product = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None], Tensor]
-"""(codes (T, K), weight (N, K), scales (T, 1), scales (1, N), bias (N,) or None) → (T, N)."""
-
-
-def fp8_rows(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return e4m3 codes of (rows, K) and the float32 scale of each row, (rows, 1), so that x ≈ codes × scales.
-
-    The largest of a row becomes 448. A row that is not finite gives a product that is not finite.
-    """
-    scales = (_largest(x) / FP8_MOST).clamp(min=LEAST_SCALE)
-    return (x / scales).to(torch.float8_e4m3fn), scales
-
-
-def int8_rows(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return int8 codes of (rows, K) and the float32 scale of each row, (rows, 1); as `fp8_rows`, to 127."""
-    scales = (_largest(x) / INT8_MOST).clamp(min=LEAST_SCALE)
-    return torch.round(x / scales).to(torch.int8), scales
-
-
-def _largest(x: Tensor) -> Tensor:
-    largest: Tensor = torch.linalg.vector_norm(x, ord=math.inf, dim=-1, keepdim=True, dtype=torch.float32)
-    return largest
-
-
-def runs_fp8(device: torch.device) -> bool:
-    """Return whether a device has units for e4m3. AMD's first ones round to another format, so they do not count."""
-    if device.type != "cuda" or torch.version.cuda is None:
-        return False
-    return torch.cuda.get_device_capability(device) >= FP8_CAPABILITY
-
-
-def scaled_product(
-    codes: Tensor, weight: Tensor, token_scales: Tensor, row_scales: Tensor, bias: Tensor | None
-) -> Tensor:
-    """Return the product on FP8 units, (T, N) in bf16; a `Product`.
-
-    Sums are kept in the units' own accumulators, which are narrower than float32 and faster.
-
-    Raises:
-        RuntimeError: the library has no kernel for this shape. Known: an H100, T ≤ 256, K = 9216.
-            Source: github.com/pytorch/ao, issue 4582.
-    """
-    return torch._scaled_mm(
-        codes,
-        weight.t(),
-        scale_a=token_scales,
-        scale_b=row_scales,
-        bias=None if bias is None else bias.bfloat16(),
-        out_dtype=torch.bfloat16,
-        use_fast_accum=True,
-    )
-
-
-def widened_product(
-    codes: Tensor, weight: Tensor, token_scales: Tensor, row_scales: Tensor, bias: Tensor | None
-) -> Tensor:
-    """Return the product of codes that are already in a wider dtype, (T, N) in float32; a `Product`.
-
-    All e4m3 codes are exact in bf16 and float32, so this is what FP8 units compute, but for the rounding of sums.
-    """
-    found = (codes @ weight.t()).float() * token_scales * row_scales
-    return found if bias is None else found + bias
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -132,7 +60,7 @@ def _aligned(size: int, alignment: int) -> int:
     return -(-size // alignment) * alignment
 
 
-class QuantizedLinear(nn.Module):
+class QuantizedLinear(nn.Module, ABC):
     """What the eight-bit layers share: codes of the weight, a scale for each of its rows, and the bias as it was.
 
     Move it between devices freely; another dtype must be chosen before, as `.to(dtype)` would convert the codes.
@@ -181,9 +109,9 @@ class QuantizedLinear(nn.Module):
         """Return (T, outputs) from (T, inputs), in the dtype of `x`."""
         return self.part(x, 0, self.outputs)
 
+    @abstractmethod
     def part(self, x: Tensor, start: int, stop: int) -> Tensor:
         """Return (T, stop − start): only the outputs from `start` up to `stop`."""
-        raise NotImplementedError
 
     def wide(self, start: int, stop: int) -> Tensor:
         """Return the codes of some rows in the dtype that their products are emulated in.
@@ -274,21 +202,6 @@ class Int8Linear(QuantizedLinear):
         return (found if self.bias is None else found + self.bias[start:stop]).to(x.dtype)
 
 
-def integer_product(codes: Tensor, weight: Tensor) -> Tensor:
-    """Return (T, N), exact sums of products of int8 codes, as int32.
-
-    Args:
-        codes: (T, K), of any dtype.
-        weight: (N, K), in float32 or bf16: the products are made in it and summed in float32.
-    """
-    sums = torch.zeros(codes.shape[0], weight.shape[0], dtype=torch.int32, device=codes.device)
-    wide = codes.float()
-    for start in range(0, codes.shape[1], EXACT_PRODUCTS):
-        some = slice(start, start + EXACT_PRODUCTS)
-        sums += (wide[:, some] @ weight[:, some].float().t()).int()
-    return sums
-
-
 def quantized(model: Transformer, kind: Kind, *, skip: Collection[str] = ()) -> Transformer:
     """Quantize the linear layers of a model's attention and MLP, in place, and return it.
 
@@ -331,43 +244,3 @@ def failed_shapes(model: nn.Module) -> dict[str, tuple[ProductShape, ...]]:
         for name, module in model.named_modules()
         if isinstance(module, Fp8Linear) and module.failed
     }
-
-
-@dataclass(frozen=True, slots=True)
-class VectorError:
-    """How far vectors are from those of the same model in a wider dtype.
-
-    Attributes:
-        mean_cosine: mean over the texts of the cosine between both vectors.
-        least_cosine: the smallest of them.
-        texts: how many texts were measured.
-        against: dtype of the other vectors.
-    """
-
-    mean_cosine: float
-    least_cosine: float
-    texts: int
-    against: Dtype
-
-
-def vector_error(
-    reference: npt.NDArray[np.floating], found: npt.NDArray[np.floating], against: Dtype
-) -> VectorError:
-    """Return how far vectors are from others of the same texts.
-
-    Args:
-        reference: (texts, dimension), of any length.
-        found: of the same shape.
-        against: dtype that `reference` was computed in.
-
-    Raises:
-        EngineError: no texts, other shapes, or a vector that is zero or not finite: it has no direction.
-    """
-    if reference.shape != found.shape or reference.ndim != 2 or not len(found):
-        raise EngineError(f"vectors of shapes {reference.shape} and {found.shape} cannot be compared")
-    wide, other = reference.astype(np.float64), found.astype(np.float64)
-    lengths = np.linalg.norm(wide, axis=1) * np.linalg.norm(other, axis=1)
-    if not (np.isfinite(lengths) & (lengths > 0)).all():
-        raise EngineError("a vector to compare is zero or not finite; it has no direction")
-    cosines = (wide * other).sum(axis=1) / lengths
-    return VectorError(float(cosines.mean()), float(cosines.min()), len(cosines), against)

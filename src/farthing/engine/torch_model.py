@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import count
-from threading import Lock
 
 import numpy as np
 import torch
 
 from farthing.engine.checkpoint import Checkpoint
 from farthing.engine.compiled import Mode, Vectors
+from farthing.engine.eight_bits import runs_fp8
 from farthing.engine.packing import Ids
-from farthing.engine.quantized import quantized, runs_fp8, vector_error
+from farthing.engine.prefixes import Prefixes
+from farthing.engine.quantized import quantized
 from farthing.engine.replica import Past, Replica, Stream, prepared
+from farthing.engine.vector_error import vector_error
 from farthing.engine.weights import load_transformer
 from farthing.errors import InputError
 from farthing.theory.devices import Dtype
@@ -33,9 +35,6 @@ DTYPES: dict[Dtype, torch.dtype] = {
 
 STREAMS_PER_DEVICE = 2
 
-PREFIXES_KEPT = 16
-"""As in `openvino_model`."""
-
 _ERROR_TEXTS, _ERROR_TOKENS = 32, 64
 """Texts of random ids, and their tokens, that the error of a quantized model is measured on when it is loaded."""
 
@@ -47,7 +46,7 @@ class TorchModel:
         dtype: of the matrix products.
         dimension: width of a vector.
         streams: steps on their way at a time, over all devices.
-        vector_error: how far a quantized model's vectors are from bf16's (`quantized.VectorError`); None for one
+        vector_error: how far a quantized model's vectors are from bf16's (`vector_error.VectorError`); None for one
             that is not.
     """
 
@@ -74,8 +73,7 @@ class TorchModel:
         self._replicas = [self._replica(_device(name)) for name in devices]
         self.streams = STREAMS_PER_DEVICE * len(self._replicas)
         self._next = count()
-        self._prefixes: dict[bytes, Past] = {}
-        self._lock = Lock()
+        self._prefixes: Prefixes[Past] = Prefixes(checkpoint)
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -106,18 +104,10 @@ class TorchModel:
         Raises:
             InputError: the model attends both ways, or its pooling reads more than the last token.
         """
-        if not self._checkpoint.reuses_prefixes:
-            raise InputError(
-                f"{self._checkpoint.name}: a prefix is reused by causal models with last-token pooling only"
-            )
-        key = ids.tobytes()
-        with self._lock:
-            computed = key not in self._prefixes
-            if computed:
-                if len(self._prefixes) >= PREFIXES_KEPT:
-                    del self._prefixes[next(iter(self._prefixes))]
-                self._prefixes[key] = {one.device: one.keys_and_values(ids) for one in self._replicas}
-            return self._prefixes[key], computed
+        return self._prefixes.of(ids, self._keys_and_values)
+
+    def _keys_and_values(self, ids: Ids) -> Past:
+        return {one.device: one.keys_and_values(ids) for one in self._replicas}
 
     def _replica(self, device: torch.device) -> Replica:
         if self.dtype == "fp8":

@@ -5,7 +5,8 @@ peers-requirements/*.txt when it is absent. Questions, each of which can be aske
 
 docstrings  a seeded sample of ragged texts in one request, every peer sorted by length and at its best batch size
 scifact     the same with nearly uniform abstracts
-mix         requests of 64 texts of 4 to 512 tokens, one request after the other, as a server sees them
+mix         requests of 64 texts of 4 to 512 tokens, one request after the other, as a server sees them; peers once at
+            their best batch size and once at the one that they come with
 latency     one text of 9, 17 or 31 tokens at a time
 mfu         Farthing's useful FLOPs per wall second on larger samples of both, over the machine's best matrix product
 prefix      queries behind one instruction on a random model of Qwen3-Embedding-0.6B's shape
@@ -37,7 +38,7 @@ from peers_bars import all_bars, print_bars
 from peers_engines import ENGINES, REFERENCE, Engine, PeerError, Worker
 from peers_fleet import Fleet
 from peers_models import LARGE, large_random, limited_minilm
-from peers_questions import Corpus, latency, prefix, throughput
+from peers_questions import Corpus, latency, prefix, throughput, utilization
 from peers_tables import print_latency, print_mfu, print_prefix, print_throughput
 from peers_texts import LONGEST, instructed_queries, mixed_requests, one_token_words, sampled, short_texts
 from results_file import RESULTS, save
@@ -108,7 +109,9 @@ class Run:
         words = one_token_words(docstrings(), TextTokenizer(_checkpoint(folder)))
         requests = mixed_requests(words, self._options.mix_requests, self._options.request_texts)
         with self._fleet(self._engines, folder, failed) as fleet:
-            self._throughput("mix", fleet, _corpus(folder, requests, sort=False))
+            corpus = _corpus(folder, requests, sort=False)
+            self._throughput("mix", fleet, corpus)
+            self._throughput("mix as it comes", fleet, corpus, search=False)
 
     def prefix(self) -> None:
         """Ask for queries behind one instruction of a larger random model."""
@@ -128,9 +131,9 @@ class Run:
             }
             print_prefix(self.figures["prefix"])
 
-    def _throughput(self, question: str, fleet: Fleet, corpus: Corpus) -> None:
+    def _throughput(self, question: str, fleet: Fleet, corpus: Corpus, *, search: bool = True) -> None:
         with self._noting(question, fleet):
-            self.figures[question] = self._measured(question, fleet.workers, corpus)
+            self.figures[question] = self._measured(question, fleet.workers, corpus, search=search)
             print_throughput(question, self.figures[question], self.ours_of)
 
     def _mfu(self, fleet: Fleet, folder: Path) -> None:
@@ -141,10 +144,12 @@ class Run:
         }
         with self._noting("mfu", fleet):
             self.figures["mfu"] = {
-                corpus: self._measured(
+                corpus: utilization(
                     f"mfu, {corpus},",
-                    {"farthing": fleet.workers["farthing"]},
+                    fleet.workers["farthing"],
                     _corpus(folder, [texts], sort=True),
+                    self._options.mfu_rounds,
+                    measure_gemm_peak,
                 )
                 for corpus, texts in corpora.items()
             }
@@ -160,10 +165,12 @@ class Run:
             print(f"{question} {self.missing[question]}", flush=True)
             fleet.drop_ended(str(error))
 
-    def _measured(self, question: str, workers: Mapping[str, Worker], corpus: Corpus) -> dict[str, Any]:
+    def _measured(
+        self, question: str, workers: Mapping[str, Worker], corpus: Corpus, *, search: bool
+    ) -> dict[str, Any]:
         """Return the figures of a throughput question, with the matrix peak before and after."""
         before = measure_gemm_peak("fp32")[0]
-        found = throughput(question, workers, corpus, self._options.rounds)
+        found = throughput(question, workers, corpus, self._options.rounds, search=search)
         after = measure_gemm_peak("fp32")[0]
         peak = max(before.flops_per_s, after.flops_per_s)
         found["peak_flops_per_s"] = {"before": before.flops_per_s, "after": after.flops_per_s, "used": peak}
@@ -216,10 +223,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--engines", type=_one_of(peers), default=peers, metavar="PEER,…", help="only these peers"
     )
-    parser.add_argument("--rounds", type=int, default=3, help="of every question but latency")
+    parser.add_argument("--rounds", type=int, default=3, help="of every question but latency and mfu")
     parser.add_argument("--docstrings", type=int, default=700, help="texts of a seeded sample")
     parser.add_argument("--scifact-texts", type=int, default=150, help="texts of a seeded sample")
     parser.add_argument("--mfu-factor", type=int, default=3, help="as many texts more for Farthing's MFU")
+    parser.add_argument("--mfu-rounds", type=int, default=5)
     parser.add_argument("--mix-requests", type=int, default=5)
     parser.add_argument("--request-texts", type=int, default=64, help="texts in a request of the mix")
     parser.add_argument("--calls", type=int, default=20, help="texts in a round of latency")

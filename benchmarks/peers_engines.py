@@ -40,12 +40,14 @@ class Engine:
         environment: its requirements file and environment; None is Farthing's own.
         dtype: what it computes in; bf16 ones run only on processors that have it.
         export: the exported files that it reads, onnx or openvino; None for the weights as they are.
+        own_batch: texts of a batch unless it is told otherwise; Farthing chooses by the texts.
     """
 
     name: str
     environment: str | None = None
     dtype: Dtype = "fp32"
     export: str | None = None
+    own_batch: int = 32
 
     @property
     def ours(self) -> bool:
@@ -62,7 +64,7 @@ ENGINES = (
     Engine(
         "st-openvino-default", "openvino", "bf16", "openvino"
     ),  # OpenVINO's default is the processor's fastest
-    Engine("fastembed", "fastembed", export="onnx"),
+    Engine("fastembed", "fastembed", export="onnx", own_batch=256),
     Engine("infinity-torch", "infinity"),
     Engine("infinity-onnx", "infinity", export="onnx"),
 )

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
+from farthing.engine.gemm_peak import GemmRate
 from peers_engines import REFERENCE, Worker
 from peers_rounds import Timed, Turn, agreement, by_batch, interleaved
 from peers_texts import for_batch_search
 
 WARM_CALLS = 5
 """First calls of a block, not counted: the process has just been woken."""
+
+OWN_SHAPES = ((1024, 384, 1536), (1024, 1536, 384))
+"""Shapes of the matrix peak that are the default model's."""
 
 PREFIX_BATCHES = 32
 """Queries that the best batch size is looked for on."""
@@ -35,18 +40,32 @@ class Corpus:
     sort: bool
 
 
-def throughput(question: str, workers: Mapping[str, Worker], corpus: Corpus, rounds: int) -> dict[str, Any]:
-    """Return the figures of a question: each engine at its best batch size, interleaved rounds."""
+def throughput(
+    question: str, workers: Mapping[str, Worker], corpus: Corpus, rounds: int, *, search: bool = True
+) -> dict[str, Any]:
+    """Return the figures of a question: each engine at one batch size, interleaved rounds.
+
+    Args:
+        question: what the lines that are printed begin with.
+        workers: the engines.
+        corpus: the texts.
+        rounds: how often each engine runs on all of them.
+        search: whether peers run at their best batch size; else at the one that they come with.
+    """
     if len(corpus.requests) == 1:
         sample = [for_batch_search(corpus.requests[0])]
     else:
         sample = corpus.requests[: max(1, len(corpus.requests) // 4)]
-    searched = {}
+    searched: dict[str, dict[int, float]] = {}
     for name, worker in workers.items():
         worker.run(sample, sort=corpus.sort)  # warm, and its memory is back, before anything is timed
-        searched[name] = _by_batch(worker, sample, sort=corpus.sort)
-        print(f"{question}: {name} by batch size, s: {searched[name]}", flush=True)
-    best = {name: next(iter(tried), None) for name, tried in searched.items()}
+        searched[name] = _by_batch(worker, sample, sort=corpus.sort) if search else {}
+        if search:
+            print(f"{question}: {name} by batch size, s: {searched[name]}", flush=True)
+    best = {
+        name: next(iter(tried), None if workers[name].engine.ours else workers[name].engine.own_batch)
+        for name, tried in searched.items()
+    }
     turns = [
         Turn(name, worker, corpus.requests, best[name] or 32, sort=corpus.sort)
         for name, worker in workers.items()
@@ -69,6 +88,58 @@ def throughput(question: str, workers: Mapping[str, Worker], corpus: Corpus, rou
             }
             for name, one in timed.items()
         },
+    }
+
+
+def utilization(
+    question: str, worker: Worker, corpus: Corpus, rounds: int, rates: Callable[[], list[GemmRate]]
+) -> dict[str, Any]:
+    """Return an engine's useful FLOPs per wall second over the machine's best matrix rate, measured around each round.
+
+    A round is set beside the higher of the rates before and after it, since the machine's own changes. Beside the best
+    of all shapes stands the best of the default model's own, whose products are most of its work.
+
+    Args:
+        question: what the lines that are printed begin with.
+        worker: the engine.
+        corpus: the texts.
+        rounds: how often it runs on all of them.
+        rates: measures the matrix rates, best first.
+    """
+    turn = Turn(worker.engine.name, worker, corpus.requests, sort=corpus.sort)
+    turn.run()  # warm
+    measured, seconds = [rates()], []
+    for round_ in range(rounds):
+        seconds.append(sum(turn.run()[0]))
+        measured.append(rates())
+        best = measured[-1][0]
+        print(
+            f"{question} round {round_}: {seconds[-1]:.3f} s; {best.label}: {best.flops_per_s / 1e9:.0f} GFLOP/s",
+            flush=True,
+        )
+    peaks = [found[0].flops_per_s for found in measured]
+    own = [next(rate.flops_per_s for rate in found if rate.shape in OWN_SHAPES) for found in measured]
+    shares, shares_of_own = (
+        [corpus.flops / second / max(around) for second, around in zip(seconds, pairwise(of), strict=True)]
+        for of in (peaks, own)
+    )
+    median_s = statistics.median(seconds)
+    row = {
+        "seconds": seconds,
+        "median_s": median_s,
+        "tokens_per_s": corpus.tokens / median_s,
+        "mfu_wall_of_rounds": shares,
+        "mfu_wall": statistics.median(shares),
+        "mfu_wall_of_own_shapes": statistics.median(shares_of_own),
+    }
+    return {
+        "texts": sum(map(len, corpus.requests)),
+        "tokens": corpus.tokens,
+        "flops": corpus.flops,
+        "peak_flops_per_s": peaks,
+        "peak_labels": [found[0].label for found in measured],
+        "peak_flops_per_s_of_own_shapes": own,
+        "engines": {worker.engine.name: row},
     }
 
 

@@ -26,14 +26,15 @@ def print_throughput(question: str, figures: Mapping[str, Any], ours_of: Mapping
 
 def print_mfu(figures: Mapping[str, Any]) -> None:
     """Print Farthing's wall MFU on each corpus."""
-    print(
-        "\n| corpus | texts | tokens/s | MFU (wall) | GEMM peak before, after, GFLOP/s |\n|---|---|---|---|---|"
-    )
+    print("\n| corpus | texts | tokens/s | MFU (wall) | over own shapes | of rounds | peaks around them, GFLOP/s |")
+    print("|---|---|---|---|---|---|---|")
     for corpus, one in figures.items():
-        row, peak = one["engines"]["farthing"], one["peak_flops_per_s"]
+        row = one["engines"]["farthing"]
+        rounds = ", ".join(f"{share:.3f}" for share in row["mfu_wall_of_rounds"])
+        peaks = ", ".join(f"{peak / 1e9:.0f}" for peak in one["peak_flops_per_s"])
         print(
             f"| {corpus} | {one['texts']} | {row['tokens_per_s']:,.0f} | {row['mfu_wall']:.3f} "
-            f"| {peak['before'] / 1e9:.0f}, {peak['after'] / 1e9:.0f} |"
+            f"| {row['mfu_wall_of_own_shapes']:.3f} | {rounds} | {peaks} |"
         )
 
 

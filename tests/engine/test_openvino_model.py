@@ -21,7 +21,7 @@ from farthing.engine.checkpoint import Checkpoint, read_checkpoint
 from farthing.engine.compiled import Mode
 from farthing.engine.graphs import cached_graph
 from farthing.engine.locate import locate_model
-from farthing.engine.openvino_model import OpenVinoModel
+from farthing.engine.openvino_model import OpenVinoModel, grid_width
 from farthing.errors import EngineError, InputError
 
 VECTOR = """
@@ -187,15 +187,29 @@ def test_a_step_leaves_the_environment_as_it_was(checkpoint: Checkpoint) -> None
     assert dict(os.environ) == before
 
 
-def test_padding_does_not_count(checkpoint: Checkpoint) -> None:
+@pytest.mark.parametrize("longest", [32, 27])
+def test_padding_does_not_count(checkpoint: Checkpoint, longest: int) -> None:
     stream = OpenVinoModel(checkpoint).stream()
-    ids = [np.arange(1, count, dtype=np.int32) for count in (2, 9, 33)]
+    ids = [np.arange(1, count + 1, dtype=np.int32) for count in (1, 8, longest)]
     padded = stream.run(ids).copy()
     assert padded.shape == (3, 36)
     assert padded.dtype == np.float32
     for row, one in zip(padded, ids, strict=True):
         np.testing.assert_allclose(stream.run([one])[0], row, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(padded, axis=1), 1, atol=1e-5)
+
+
+def test_a_row_is_filled_up_where_it_is_half_way_there() -> None:
+    assert [grid_width(longest) for longest in (1, 7, 8, 16, 17, 23, 24, 250)] == [
+        1,
+        7,
+        16,
+        16,
+        17,
+        23,
+        32,
+        256,
+    ]
 
 
 def test_streams_run_side_by_side(checkpoint: Checkpoint) -> None:

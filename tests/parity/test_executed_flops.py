@@ -32,9 +32,10 @@ def test_executed_flops_are_what_the_counter_counts(
 ) -> None:
     checkpoint = replace(read_checkpoint(locate_model(str(family_folder(family)))), pooling=pooling)
     model, ids = load_transformer(checkpoint), random_ids()
-    inputs = [torch.from_numpy(array) for array in packed(ids).inputs]
+    places = max(map(len, ids)) + 3
+    inputs = [torch.from_numpy(array) for array in packed(ids, places).inputs]
     work = packed_batch_work(
-        checkpoint.shape, [len(one) for one in ids], trim=checkpoint.trimmable, grid=True
+        checkpoint.shape, [len(one) for one in ids], trim=checkpoint.trimmable, grid=places
     )
     assert work.executed_flops == counted(lambda: model(*inputs))
     assert (work.trimmed_flops > 0) == (pooling == "last_token")
@@ -51,7 +52,7 @@ def test_reuse_of_a_prefix_saves_what_is_billed(family: str, family_folder: Call
     with torch.inference_mode():
         past = model.states(*(torch.from_numpy(array) for array in packed([prefix]).inputs))[2]
     work = packed_batch_work(
-        checkpoint.shape, [21] * len(ids), prefix=9, prefix_known=True, trim=True, grid=True
+        checkpoint.shape, [21] * len(ids), prefix=9, prefix_known=True, trim=True, grid=12
     )
     assert work.reused_flops > 0
     assert work.executed_flops == counted(lambda: model(*inputs, past))

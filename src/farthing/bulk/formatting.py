@@ -117,6 +117,8 @@ class Formatter:
     def joined(self, parts: Iterable[EmbeddedTexts]) -> FormattedTexts:
         """Return all parts of a job in the format, as one."""
         done = list(self.run(parts))
+        if len(done) == 1:
+            return done[0]
         if not done:
             empty = np.empty((0, self.format.width), self.format.value_type)
             return FormattedTexts(empty, np.empty(0, np.int32))

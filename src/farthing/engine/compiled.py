@@ -44,7 +44,6 @@ class CompiledModel(Protocol):
         dtype: of the matrix products.
         dimension: width of a vector.
         streams: steps side by side in the mode for throughput.
-        pads_attention: whether attention runs on a padded grid.
         vector_error: how far quantized vectors are from those of a wider dtype, as figures by name; None where
             nothing is quantized.
     """
@@ -58,8 +57,6 @@ class CompiledModel(Protocol):
     @property
     def streams(self) -> int: ...  # noqa: D102
     @property
-    def pads_attention(self) -> bool: ...  # noqa: D102
-    @property
     def vector_error(self) -> Mapping[str, float | str] | None: ...  # noqa: D102
 
     def stream(self, mode: Mode = "throughput") -> Steps:
@@ -67,6 +64,13 @@ class CompiledModel(Protocol):
 
     def prepare(self, mode: Mode) -> None:
         """Make a mode ready now, so that no job waits for it."""
+
+    def grid_width(self, longest: int) -> int:
+        """Return the places of a text's row in the grid that attention runs on; 0 where it runs on tokens alone.
+
+        Args:
+            longest: most tokens of a text of the step, those of a reused prefix left out.
+        """
 
     def prefix(self, ids: Ids) -> tuple[Any, bool]:
         """Return what a stream takes as `past` for tokens that many texts begin with, and whether it was made now.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -31,6 +32,12 @@ SHAPES = ((1024, 1024, 1024), (2048, 2048, 2048), (1024, 384, 1536), (1024, 1536
 
 CARD_SHAPES = ((4096, 4096, 4096), (8192, 8192, 8192), (8192, 4096, 12288), (16384, 4096, 4096))
 """(M, K, N) on a graphics card: squares, and an 8B model's MLP and attention."""
+
+_TURNS = 4
+"""How often each library and shape has its turn, so that a quiet moment of the machine is not the peak of one."""
+
+_PAUSE_S = 0.02
+"""Pause before a turn, in which the threads of the library before stop waiting for more work."""
 
 _CARD_REPEATS = 8
 """Products launched before a card is waited for, so that the launch is not measured."""
@@ -74,19 +81,22 @@ def measure_gemm_peak(dtype: Dtype = "fp32", seconds: float = 4.0, device: str =
 
 def _measure(dtype: Dtype, seconds: float, device: str = "cpu") -> list[GemmRate]:
     products = list(_products(dtype) if device == "cpu" else card_products(dtype, device, CARD_SHAPES))
-    share = seconds / len(products)
-    rates = []
-    for library, shape, run, count in products:
-        flops = 2 * shape[0] * shape[1] * shape[2] * count
-        run()
-        repeats: list[float] = []
-        end = time.perf_counter() + share
-        while len(repeats) < 4 or time.perf_counter() < end:
-            start = time.perf_counter()
-            run()
-            repeats.append(flops / (time.perf_counter() - start))
-        rates.append(GemmRate(library, shape, statistics.quantiles(repeats, n=4)[2]))
-    return sorted(rates, key=lambda rate: -rate.flops_per_s)
+    repeats: list[list[float]] = [[] for _ in products]
+    for turn in range(_TURNS):
+        for (_, shape, run, count), rates in zip(products, repeats, strict=True):
+            time.sleep(_PAUSE_S)
+            if not turn:
+                run()
+            end = time.perf_counter() + seconds / len(products) / _TURNS
+            while len(rates) <= turn or time.perf_counter() < end:
+                start = time.perf_counter()
+                run()
+                rates.append(2 * math.prod(shape) * count / (time.perf_counter() - start))
+    found = [
+        GemmRate(library, shape, statistics.quantiles(rates, n=4)[2])
+        for (library, shape, *_), rates in zip(products, repeats, strict=True)
+    ]
+    return sorted(found, key=lambda rate: -rate.flops_per_s)
 
 
 def _products(dtype: Dtype) -> Iterator[tuple[str, tuple[int, int, int], Callable[[], object], int]]:

@@ -93,6 +93,7 @@ def _save_converted(checkpoint: Checkpoint, path: Path, kind: Kind) -> None:
         import torch
     except ImportError as error:
         raise MissingExtraError("torch", "cpu", "converting a model") from error
+    from farthing.engine.attention import Attention
     from farthing.engine.transformer import PrefixStates
     from farthing.engine.weights import load_transformer
 
@@ -100,6 +101,9 @@ def _save_converted(checkpoint: Checkpoint, path: Path, kind: Kind) -> None:
     example = [torch.from_numpy(array) for array in packed(texts if kind == "vectors" else texts[:1]).inputs]
     dynamic = [openvino.PartialShape([-1] * array.dim()) for array in example]
     shape, model = checkpoint.shape, load_transformer(checkpoint)
+    for module in model.modules():
+        if isinstance(module, Attention):
+            module.take_apart()
     _move_to_file(model.embeddings.tokens, path.with_suffix(".embeddings"))
     _return_free_memory()
     if kind == "vectors" and checkpoint.reuses_prefixes:

@@ -170,7 +170,7 @@ class Pipeline:
                     prefix=prefix,
                     prefix_known=True,
                     trim=trim,
-                    grid=self._model.compiled.pads_attention,
+                    grid=self._model.compiled.grid_width(max(map(len, ids))),
                 )
                 if computed:
                     work += prefix_work(shape, prefix)

@@ -80,17 +80,16 @@ class TorchModel:
         """What it runs on, as torch names them."""
         return tuple(str(one.device) for one in self._replicas)
 
-    @property
-    def pads_attention(self) -> bool:
-        """Whether attention runs on a padded grid."""
-        return self._replicas[0].pads_attention
-
     def prepare(self, mode: Mode) -> None:
         """Do nothing: every stream is for both modes."""
 
     def stream(self, mode: Mode = "throughput") -> Stream:
         """Return a stream, on the devices in turn; each belongs to one thread at a time."""
         return Stream(self._replicas[next(self._next) % len(self._replicas)])
+
+    def grid_width(self, longest: int) -> int:
+        """Return `longest` where attention runs on a padded grid, else 0."""
+        return longest if self._replicas[0].pads_attention else 0
 
     def prefix(self, ids: Ids) -> tuple[Past, bool]:
         """Return the keys and values of tokens that many texts begin with, computed once and kept.

@@ -71,13 +71,12 @@ def packed_batch_work(
     prefix: int = 0,
     prefix_known: bool = False,
     trim: bool = False,
-    grid: bool = False,
+    grid: int = 0,
 ) -> Work:
     """Return the work of one batch without padding, whose texts may share their first tokens.
 
     The first text computes the prefix, unless it is known, and the others reuse its keys and values. On a grid
-    the linear layers run on the tokens alone; attention runs on every pair of places of a text padded to the
-    longest, seen or not.
+    the linear layers run on the tokens alone; attention runs on every pair of places of a row, seen or not.
 
     Args:
         shape: the model.
@@ -85,7 +84,8 @@ def packed_batch_work(
         prefix: tokens that all texts begin with, and that are computed once.
         prefix_known: whether they were computed before; then `prefix_work` is their own pass.
         trim: whether the last layer is computed for the pooled token alone, as cls and last-token pooling allow.
-        grid: whether attention runs on such a grid, masked.
+        grid: places of each row of such a grid, at least the tokens that the longest text computes; those of a
+            prefix that all of them reuse come before it. 0 for no grid.
 
     Raises:
         InputError: there is a prefix and the model is not causal, or a text is not longer than it.
@@ -97,7 +97,7 @@ def packed_batch_work(
         reused_tokens=sum(reused for _, reused in texts),
         trimmed_tokens=sum(length - reused - 1 for length, reused in texts) if trim else 0,
         useful_flops=forward_flops(shape, lengths).total,
-        padded_flops=_grid_flops(shape, texts, trim=trim) if grid else 0,
+        padded_flops=_grid_flops(shape, texts, grid, trim=trim) if grid else 0,
         reused_flops=saved * (len(texts) - (not prefix_known)),
         trimmed_flops=sum(trimmed_flops(shape, length, reused) for length, reused in texts) if trim else 0,
     )
@@ -116,19 +116,19 @@ def prefix_work(shape: ModelShape, prefix: int) -> Work:
     return Work(reused_tokens=-prefix, reused_flops=-forward_flops(shape, [prefix]).total)
 
 
-def _grid_flops(shape: ModelShape, texts: Sequence[tuple[int, int]], *, trim: bool) -> int:
+def _grid_flops(shape: ModelShape, texts: Sequence[tuple[int, int]], grid: int, *, trim: bool) -> int:
     """Return the FLOPs of attention over the places of a grid that no pair of a text needs.
 
     Args:
         shape: the model.
         texts: (tokens, of them reused) of each.
+        grid: places of a row.
         trim: whether the last layer has one query for each text.
     """
-    longest = max(length for length, _ in texts)
-    queries = max(length - reused for length, reused in texts)
+    longest = grid + min(reused for _, reused in texts)
     spare = 0
     for layer, reach in enumerate(shape.attention_reach):
-        rows = 1 if trim and layer == shape.layers - 1 else queries
+        rows = 1 if trim and layer == shape.layers - 1 else grid
         for length, reused in texts:
             if rows == 1:
                 needed = length if reach is None else min(reach + 1, length)

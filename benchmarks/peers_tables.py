@@ -26,7 +26,9 @@ def print_throughput(question: str, figures: Mapping[str, Any], ours_of: Mapping
 
 def print_mfu(figures: Mapping[str, Any]) -> None:
     """Print Farthing's wall MFU on each corpus."""
-    print("\n| corpus | texts | tokens/s | MFU (wall) | over own shapes | of rounds | peaks around them, GFLOP/s |")
+    print(
+        "\n| corpus | texts | tokens/s | MFU (wall) | over own shapes | of rounds | peaks around them, GFLOP/s |"
+    )
     print("|---|---|---|---|---|---|---|")
     for corpus, one in figures.items():
         row = one["engines"]["farthing"]

@@ -20,14 +20,14 @@ import numpy.typing as npt
 import torch
 
 from corpora import SHARED_SCIFACT
-from farthing.engine.checkpoint import Checkpoint, read_checkpoint
-from farthing.engine.locate import locate_model
-from farthing.engine.packing import packed
+from farthing.engine.folder.checkpoint import Checkpoint, read_checkpoint
+from farthing.engine.folder.locate import locate_model
+from farthing.engine.network.packing import packed
 from farthing.engine.quantized import Kind, quantized
-from farthing.engine.tokenization import TextTokenizer
-from farthing.engine.transformer import Transformer
-from farthing.engine.vector_error import vector_error
-from farthing.engine.weights import load_transformer
+from farthing.engine.text.tokenization import TextTokenizer
+from farthing.engine.network.transformer import Transformer
+from farthing.engine.torch.vector_error import vector_error
+from farthing.engine.network.weights import load_transformer
 from farthing.scheduling.batching import batches_by_length
 from results_file import save
 from scifact_ndcg import ndcg_at_10

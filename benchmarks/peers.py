@@ -28,11 +28,11 @@ from pathlib import Path
 from typing import Any
 
 from corpora import docstrings, scifact
-from farthing.engine.checkpoint import Checkpoint, read_checkpoint
-from farthing.engine.gemm_peak import measure_gemm_peak
-from farthing.engine.locate import locate_model
+from farthing.engine.folder.checkpoint import Checkpoint, read_checkpoint
+from farthing.engine.calibration.gemm_peak import measure_gemm_peak
+from farthing.engine.folder.locate import locate_model
 from farthing.engine.machine import this_machine
-from farthing.engine.tokenization import TextTokenizer
+from farthing.engine.text.tokenization import TextTokenizer
 from farthing.theory.flops import forward_flops
 from peers_bars import all_bars, print_bars
 from peers_engines import ENGINES, REFERENCE, Engine, PeerError, Worker

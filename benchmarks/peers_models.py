@@ -12,7 +12,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from farthing.engine.locate import locate_model
+from farthing.engine.folder.locate import locate_model
 from peers_engines import PeerError, run_in
 
 LARGE = "Qwen/Qwen3-Embedding-0.6B"

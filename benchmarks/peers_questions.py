@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from farthing.engine.gemm_peak import GemmRate
+from farthing.engine.calibration.gemm_peak import GemmRate
 from peers_engines import REFERENCE, Worker
 from peers_rounds import Timed, Turn, agreement, by_batch, interleaved
 from peers_texts import for_batch_search

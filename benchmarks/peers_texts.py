@@ -7,7 +7,7 @@ import random
 import re
 from collections.abc import Sequence
 
-from farthing.engine.tokenization import TextTokenizer
+from farthing.engine.text.tokenization import TextTokenizer
 
 SPECIAL_TOKENS = 2
 """What MiniLM's tokenizer puts around a text."""

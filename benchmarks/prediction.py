@@ -12,8 +12,8 @@ from typing import Any
 
 from corpora import docstrings, drawn, scifact
 from farthing import Embedder
-from farthing.engine.calibration import calibrate_machine, calibrate_model
-from farthing.engine.gemm_peak import measure_gemm_peak
+from farthing.engine.calibration.calibrate import calibrate_machine, calibrate_model
+from farthing.engine.calibration.gemm_peak import measure_gemm_peak
 from results_file import save
 
 

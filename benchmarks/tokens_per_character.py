@@ -29,7 +29,7 @@ from tokenizers.pre_tokenizers import Split
 
 from article_tokens import OWN_WORDS, PATTERN, merged_tokens, random_text, read_ranks
 from corpora import docstrings, scifact
-from farthing.engine.locate import default_model_folder
+from farthing.engine.folder.locate import default_model_folder
 from results_file import save
 
 CL100K_PATTERN = PATTERN.replace(r"|\p{N}|", r"|\p{N}{1,3}|")

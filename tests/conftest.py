@@ -49,7 +49,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def minilm() -> Path:
     """Return the folder of the default model, which `make install` fetches."""
-    from farthing.engine.locate import default_model_folder
+    from farthing.engine.folder.locate import default_model_folder
 
     folder = default_model_folder()
     if not (folder / "model.safetensors").is_file():

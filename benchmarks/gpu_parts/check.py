@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from farthing.engine.compiled import Vectors
-from farthing.engine.packing import Ids
+from farthing.engine.network.packing import Ids
 from farthing.engine.quantized import quantized
-from farthing.engine.replica import Replica, Stream, prepared
-from farthing.engine.transformer import Transformer
-from farthing.engine.varlen_attention import Kernel, torch_kernel
-from farthing.engine.vector_error import vector_error
+from farthing.engine.torch.replica import Replica, Stream, prepared
+from farthing.engine.network.transformer import Transformer
+from farthing.engine.torch.varlen import Kernel, torch_kernel
+from farthing.engine.torch.vector_error import vector_error
 from farthing.theory.shapes import ModelShape
 from gpu_parts.bench import Bench
 from gpu_parts.matmuls import Peaks

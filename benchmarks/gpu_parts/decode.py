@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from farthing.engine.transformer import Layer, Transformer
+from farthing.engine.network.transformer import Layer, Transformer
 from farthing.theory.generation import decode_operations, kv_cache_bytes
 from farthing.theory.roofline import arithmetic_intensity, bytes_moved, ridge_point, total_flops
 from gpu_parts.bench import Bench

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from farthing.engine.machine import this_machine
-from farthing.engine.recorded_steps import recorded_on_cuda
+from farthing.engine.torch.recorded import recorded_on_cuda
 
 Work = Callable[[], Any]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from farthing.engine.eight_bits import runs_fp8
+from farthing.engine.torch.fp8 import runs_fp8
 from farthing.engine.quantized import failed_shapes
-from farthing.engine.replica import Stream
-from farthing.engine.vector_error import vector_error
+from farthing.engine.torch.replica import Stream
+from farthing.engine.torch.vector_error import vector_error
 from farthing.theory.roofline import mfu
 from farthing.theory.work import packed_batch_work
 from gpu_parts.bench import Bench

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from farthing.engine.transformer import Layer, Transformer
+from farthing.engine.network.transformer import Layer, Transformer
 from farthing.theory.roofline import mfu
 from farthing.theory.work import packed_batch_work
 from gpu_parts.bench import Bench

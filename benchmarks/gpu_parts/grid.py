@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from farthing.engine.packing import Ids
-from farthing.engine.replica import Replica, Stream
+from farthing.engine.network.packing import Ids
+from farthing.engine.torch.replica import Replica, Stream
 from farthing.theory.shapes import ModelShape
 from gpu_parts.bench import Bench, Sizes
 from gpu_parts.matmuls import Peaks

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from farthing.engine.packing import Ids
-from farthing.engine.replica import Replica, Stream
+from farthing.engine.network.packing import Ids
+from farthing.engine.torch.replica import Replica, Stream
 from gpu_parts.bench import Bench
 from gpu_parts.matmuls import Peaks
 from gpu_parts.models import Subject, forward_work

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from farthing.engine.eight_bits import fp8_rows, runs_fp8, scaled_product, widened_product
+from farthing.engine.torch.fp8 import fp8_rows, runs_fp8, scaled_product, widened_product
 from farthing.theory.shapes import ModelShape
 from gpu_parts.bench import Bench
 from gpu_parts.device import Work

@@ -11,13 +11,13 @@ import torch
 
 from farthing.catalog.load import load_models
 from farthing.catalog.lookups import find_model
-from farthing.engine.checkpoint import Pooling
-from farthing.engine.packing import Ids, packed
+from farthing.engine.folder.checkpoint import Pooling
+from farthing.engine.network.packing import Ids, packed
 from farthing.engine.quantized import quantized
-from farthing.engine.recorded_steps import TOKENS
-from farthing.engine.replica import Replica, prepared
-from farthing.engine.staging import Staging
-from farthing.engine.transformer import Transformer
+from farthing.engine.torch.recorded import TOKENS
+from farthing.engine.torch.replica import Replica, prepared
+from farthing.engine.torch.staging import Staging
+from farthing.engine.network.transformer import Transformer
 from farthing.theory.families.configs import shape_from_config
 from farthing.theory.shapes import ModelShape
 from gpu_parts.bench import Bench

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from farthing.engine.packing import Ids
-from farthing.engine.replica import Stream
+from farthing.engine.network.packing import Ids
+from farthing.engine.torch.replica import Stream
 from farthing.errors import InputError
 from farthing.theory.queueing.batch_service import SATURATED, fit_step_line, saturation_tokens
 from gpu_parts.bench import Bench

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from farthing.engine.packing import Ids
-from farthing.engine.replica import Replica, Stream
-from farthing.engine.torch_model import STREAMS_PER_DEVICE
+from farthing.engine.network.packing import Ids
+from farthing.engine.torch.replica import Replica, Stream
+from farthing.engine.torch.engine import STREAMS_PER_DEVICE
 from farthing.theory.roofline import mfu
 from farthing.theory.work import packed_batch_work
 from gpu_parts.models import Subject

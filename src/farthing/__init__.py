@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from farthing.bulk.embedder import Embedder, EmbedResult
+    from farthing.embedding.embedder import Embedder, EmbedResult
     from farthing.catalog.explain import explain
     from farthing.catalog.planning.plan import plan, plan_corpus
     from farthing.errors import FarthingError
@@ -31,8 +31,8 @@ __all__ = [
 # Resolved when first asked for, so that `import farthing` stays light and the base needs no torch.
 _HOMES = {
     "CorpusPlan": "farthing.theory.planning.corpus_plan",
-    "EmbedResult": "farthing.bulk.embedder",
-    "Embedder": "farthing.bulk.embedder",
+    "EmbedResult": "farthing.embedding.embedder",
+    "Embedder": "farthing.embedding.embedder",
     "Explanation": "farthing.theory.explanation",
     "FarthingError": "farthing.errors",
     "Plan": "farthing.theory.planning.plan",

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 import gpu
-from farthing.engine.packing import packed
-from farthing.engine.staging import Staging
+from farthing.engine.network.packing import packed
+from farthing.engine.torch.staging import Staging
 from farthing.theory.work import packed_batch_work
 from gpu_parts import check, decode, gemm, http_beside, predicted, report, saturation
 from gpu_parts.bench import FULL, TOY, Bench, Budget

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from farthing import Embedder
-from farthing.engine.checkpoint import read_checkpoint
-from farthing.engine.locate import locate_model
-from farthing.engine.tokenization import TextTokenizer
+from farthing.engine.folder.checkpoint import read_checkpoint
+from farthing.engine.folder.locate import locate_model
+from farthing.engine.text.tokenization import TextTokenizer
 from peers_bars import Bar, all_bars
 from peers_engines import ENGINES, PeerError, Worker
 from peers_rounds import agreement, by_batch

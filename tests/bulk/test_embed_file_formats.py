@@ -14,11 +14,11 @@ import pytest
 from farthing.bulk import embed_file as module
 from farthing.bulk import formatting
 from farthing.bulk.embed_file import embed_file
-from farthing.bulk.embedder import Embedder
+from farthing.embedding.embedder import Embedder
 from farthing.bulk.reading import open_source
 from farthing.bulk.search import read_header, search
 from farthing.bulk.writing import EmbeddingWriter
-from farthing.engine.outputs import PRECISIONS, Precision, VectorFormat, ranges_of
+from farthing.embedding.formats import PRECISIONS, Precision, VectorFormat, ranges_of
 from farthing.errors import InputError
 from makers import make_calibration, make_model_calibration
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from farthing.cli.main import main
-from farthing.engine.locate import DEFAULT_MODEL
+from farthing.engine.folder.locate import DEFAULT_MODEL
 
 EXECUTABLE = str(Path(sys.executable).with_name("farthing"))
 COMMANDS = ("embed", "search", "explain", "plan", "prices", "calibrate", "doctor", "fetch-model", "demo")

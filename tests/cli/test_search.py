@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from farthing.bulk.embedder import Embedder
+from farthing.embedding.embedder import Embedder
 from farthing.bulk.writing import EmbeddingWriter
 from farthing.cli.main import main
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from farthing.engine.checkpoint import Pooling, read_checkpoint
+from farthing.engine.folder.checkpoint import Pooling, read_checkpoint
 from farthing.engine.dense_graph import padded
-from farthing.engine.locate import locate_model
-from farthing.engine.openvino_model import OpenVinoModel
+from farthing.engine.folder.locate import locate_model
+from farthing.engine.openvino.engine import OpenVinoModel
 from small_families import MOST_DEVIATION, deviation, random_ids, save_family
 
 KINDS: list[tuple[str, Pooling]] = [

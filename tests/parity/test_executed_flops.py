@@ -11,10 +11,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from farthing.engine.checkpoint import Pooling, read_checkpoint
-from farthing.engine.locate import locate_model
-from farthing.engine.packing import packed
-from farthing.engine.weights import load_transformer
+from farthing.engine.folder.checkpoint import Pooling, read_checkpoint
+from farthing.engine.folder.locate import locate_model
+from farthing.engine.network.packing import packed
+from farthing.engine.network.weights import load_transformer
 from farthing.theory.work import packed_batch_work, prefix_work
 from small_families import FAMILIES, random_ids
 

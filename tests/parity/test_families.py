@@ -12,12 +12,12 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from farthing.engine.checkpoint import Checkpoint, Pooling, read_checkpoint
-from farthing.engine.locate import locate_model
-from farthing.engine.openvino_model import OpenVinoModel
-from farthing.engine.packing import packed
-from farthing.engine.transformer import Transformer
-from farthing.engine.weights import load_transformer
+from farthing.engine.folder.checkpoint import Checkpoint, Pooling, read_checkpoint
+from farthing.engine.folder.locate import locate_model
+from farthing.engine.openvino.engine import OpenVinoModel
+from farthing.engine.network.packing import packed
+from farthing.engine.network.transformer import Transformer
+from farthing.engine.network.weights import load_transformer
 from small_families import FAMILIES, LENGTHS, MOST_DEVIATION, deviation, pooled, random_ids, reference_states
 
 POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "last_token", "weighted_mean")

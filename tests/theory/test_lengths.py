@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.engine.token_counts import token_counter_if_here
+from farthing.engine.text.token_counts import token_counter_if_here
 from farthing.errors import InputError
 from farthing.theory.lengths import (
     GROUP_EDGES,

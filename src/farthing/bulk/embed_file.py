@@ -10,16 +10,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from farthing.bulk.embedder import Embedder
-from farthing.bulk.formatting import Formatter
-from farthing.bulk.job import Job, Prediction
-from farthing.bulk.over_limit import NamedText, refuse_over_limit
+from farthing.embedding.embedder import Embedder
+from farthing.embedding.formatting import Formatter
+from farthing.embedding.job import Job, Prediction
+from farthing.embedding.limits import NamedText, refuse_over_limit
 from farthing.bulk.reading import Source
 from farthing.bulk.records import shown
-from farthing.bulk.scan import scan
+from farthing.embedding.scan import scan
 from farthing.bulk.writing import EmbeddingWriter, require_writable
-from farthing.engine.calibration import Notify, ensure_calibrated
-from farthing.engine.outputs import Precision
+from farthing.engine.calibration.calibrate import Notify, ensure_calibrated
+from farthing.embedding.formats import Precision
 from farthing.errors import InputError
 from farthing.metering.receipt import Receipt
 

@@ -17,7 +17,7 @@ from farthing.bulk.parquet_file import open_parquet, parquet_batches
 from farthing.bulk.reading import Source, SourceDescription, open_source
 from farthing.bulk.records import Record, shown
 from farthing.bulk.writing import METADATA_PREFIX
-from farthing.engine.outputs import VectorFormat, require_precision, require_ranges
+from farthing.embedding.formats import VectorFormat, require_precision, require_ranges
 from farthing.errors import InputError
 
 ROWS_PER_BATCH = 2048

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from farthing.bulk.records import shown
-from farthing.engine.outputs import Precision, Values, VectorFormat
+from farthing.embedding.formats import Precision, Values, VectorFormat
 from farthing.errors import FarthingError, InputError
 
 METADATA_PREFIX = "farthing."

@@ -43,7 +43,7 @@ def calibrate(
     )
     from farthing.catalog.calibrations import calibrations_folder
     from farthing.cli.output import console, print_json, status
-    from farthing.engine.calibration import calibrate_machine, calibrate_model
+    from farthing.engine.calibration.calibrate import calibrate_machine, calibrate_model
     from farthing.engine.model import load_model
     from farthing.units import format_count, format_seconds, format_si
 

@@ -24,7 +24,7 @@ def demo(limit: int | None, usd_per_hour: float | None) -> None:
     import json
 
     from farthing.bulk.embed_file import embed_file
-    from farthing.bulk.embedder import Embedder
+    from farthing.embedding.embedder import Embedder
     from farthing.bulk.reading import open_source
     from farthing.bulk.search import search, texts_of_rows
     from farthing.bulk.stdlib_docs import stdlib_docstrings

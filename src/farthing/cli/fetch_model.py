@@ -12,8 +12,8 @@ def fetch_model(force: bool) -> None:
     from rich.markup import escape
 
     from farthing.cli.output import console, status
-    from farthing.engine.fetch import fetch_default_model
-    from farthing.engine.locate import DEFAULT_MODEL
+    from farthing.engine.folder.fetch import fetch_default_model
+    from farthing.engine.folder.locate import DEFAULT_MODEL
 
     screen = console()
     with status(screen, f"fetching {DEFAULT_MODEL}"):

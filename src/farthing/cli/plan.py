@@ -158,6 +158,6 @@ def _counter(model: str, lengths: str | None) -> Any:
     # Unlike Path.is_file, this takes any text: one that is too long for a name is no file either.
     if lengths is None or not os.path.isfile(os.path.expanduser(lengths)):  # noqa: PTH111, PTH113
         return None
-    from farthing.engine.token_counts import token_counter_if_here
+    from farthing.engine.text.token_counts import token_counter_if_here
 
     return token_counter_if_here(model)

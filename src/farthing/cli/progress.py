@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.text import Text
 
 from farthing.bulk.embed_file import Watch
-from farthing.bulk.job import Prediction
+from farthing.embedding.job import Prediction
 from farthing.units import SECONDS_PER_HOUR, format_count, format_seconds, format_usd
 
 

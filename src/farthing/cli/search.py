@@ -11,7 +11,7 @@ from farthing.errors import InputError
 
 if TYPE_CHECKING:
     from farthing.bulk.search import EmbeddingsHeader
-    from farthing.engine.checkpoint import Checkpoint
+    from farthing.engine.folder.checkpoint import Checkpoint
 
 
 @click.command("search")
@@ -34,7 +34,7 @@ def search(
     OUT is a Parquet file that `embed` wrote. Texts are shown when the input that they came from is still
     there, unchanged.
     """
-    from farthing.bulk.embedder import Embedder
+    from farthing.embedding.embedder import Embedder
     from farthing.bulk.records import shown
     from farthing.bulk.search import read_header, source_from_header, texts_of_rows
     from farthing.bulk.search import search as search_file

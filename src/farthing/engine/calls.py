@@ -12,9 +12,9 @@ from typing import get_args
 from farthing.engine.compiled import Mode
 from farthing.engine.direct import MOST_POSITIONS, Direct
 from farthing.engine.model import EmbeddingModel
-from farthing.engine.pipeline import EmbeddedTexts, Pipeline, Progress, Totals
-from farthing.engine.saturation import StepLimit
-from farthing.engine.tokenization import TokenizedTexts
+from farthing.embedding.steps import EmbeddedTexts, Pipeline, Progress, Totals
+from farthing.engine.calibration.saturation import StepLimit
+from farthing.engine.text.tokenization import TokenizedTexts
 from farthing.errors import InputError
 
 _TOKENIZED_TOGETHER = 1024

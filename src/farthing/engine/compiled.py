@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from farthing.engine.packing import Ids
+from farthing.engine.network.packing import Ids
 from farthing.theory.devices import Dtype
 
 Mode = Literal["throughput", "latency"]

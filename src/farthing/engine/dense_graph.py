@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from farthing.engine.packing import Ids
+from farthing.engine.network.packing import Ids
 
 _SLOTS, _PLACES = 2, 3
 """Inputs of the graph, in the order of `packing.PackedStep`."""

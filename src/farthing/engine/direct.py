@@ -14,11 +14,11 @@ import numpy as np
 
 from farthing.engine.compiled import Steps, Vectors
 from farthing.engine.model import EmbeddingModel
-from farthing.engine.packing import Ids
-from farthing.engine.pipeline import EmbeddedTexts, Progress
-from farthing.engine.saturation import SMALLEST_LIMIT
-from farthing.engine.tokenization import TokenizedTexts
-from farthing.engine.windows import shared_prefix
+from farthing.engine.network.packing import Ids
+from farthing.embedding.steps import EmbeddedTexts, Progress
+from farthing.engine.calibration.saturation import SMALLEST_LIMIT
+from farthing.engine.text.tokenization import TokenizedTexts
+from farthing.embedding.windows import shared_prefix
 from farthing.scheduling.batching import batches_by_length
 
 MOST_POSITIONS = 384

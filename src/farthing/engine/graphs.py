@@ -22,8 +22,8 @@ from typing import Any, Literal
 import numpy as np
 from platformdirs import user_cache_path
 
-from farthing.engine.checkpoint import Checkpoint
-from farthing.engine.packing import packed
+from farthing.engine.folder.checkpoint import Checkpoint
+from farthing.engine.network.packing import packed
 from farthing.errors import MissingExtraError
 
 Kind = Literal["vectors", "prefix"]
@@ -94,8 +94,8 @@ def _save_converted(checkpoint: Checkpoint, path: Path, kind: Kind) -> None:
     except ImportError as error:
         raise MissingExtraError("torch", "cpu", "converting a model") from error
     from farthing.engine.attention import Attention
-    from farthing.engine.transformer import PrefixStates
-    from farthing.engine.weights import load_transformer
+    from farthing.engine.network.transformer import PrefixStates
+    from farthing.engine.network.weights import load_transformer
 
     texts = [np.ones(3, np.int32), np.ones(2, np.int32)]
     example = [torch.from_numpy(array) for array in packed(texts if kind == "vectors" else texts[:1]).inputs]

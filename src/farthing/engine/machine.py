@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from farthing.engine.cards import cards_identity
+from farthing.engine.torch.cards import cards_identity
 
 PROCESSOR = ("cpu",)
 """The devices of a model that runs on the processor."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from farthing.engine.cards import card_names
-from farthing.engine.checkpoint import Checkpoint, TruncationSide, read_checkpoint
+from farthing.engine.torch.cards import card_names
+from farthing.engine.folder.checkpoint import Checkpoint, TruncationSide, read_checkpoint
 from farthing.engine.compiled import CompiledModel
-from farthing.engine.locate import locate_model
-from farthing.engine.refusals import refuse_remote_code
-from farthing.engine.tokenization import TextTokenizer
+from farthing.engine.folder.locate import locate_model
+from farthing.engine.folder.refusals import refuse_remote_code
+from farthing.engine.text.tokenization import TextTokenizer
 from farthing.errors import InputError
 from farthing.theory.devices import Dtype
 
@@ -71,10 +71,10 @@ def load_model(
 
 def _compiled(checkpoint: Checkpoint, device: str, dtype: Dtype | None) -> CompiledModel:
     if device in PROCESSOR:
-        from farthing.engine.openvino_model import OpenVinoModel
+        from farthing.engine.openvino.engine import OpenVinoModel
 
         return OpenVinoModel(checkpoint, dtype or "fp32")
     cards = card_names(device)
-    from farthing.engine.torch_model import TorchModel
+    from farthing.engine.torch.engine import TorchModel
 
     return TorchModel(checkpoint, dtype or "bf16", cards)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Generic, TypeVar
 
-from farthing.engine.checkpoint import Checkpoint
-from farthing.engine.packing import Ids
+from farthing.engine.folder.checkpoint import Checkpoint
+from farthing.engine.network.packing import Ids
 from farthing.errors import InputError
 
 PREFIXES_KEPT = 16

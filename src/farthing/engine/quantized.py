@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from farthing.engine.eight_bits import (
+from farthing.engine.torch.fp8 import (
     Product,
     fp8_rows,
     int8_rows,
@@ -25,7 +25,7 @@ from farthing.engine.eight_bits import (
     scaled_product,
     widened_product,
 )
-from farthing.engine.transformer import Transformer
+from farthing.engine.network.transformer import Transformer
 from farthing.errors import InputError
 
 ALIGNMENT = 16

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from farthing.catalog.load import load_tokenizers
 from farthing.catalog.planning.length_input import SPECIAL_TOKENS, lengths_from
-from farthing.engine.token_counts import token_counter_if_here
+from farthing.engine.text.token_counts import token_counter_if_here
 from farthing.errors import InputError, RowError
 from farthing.theory.lengths import PROFILES, LengthDistribution, counted_lengths, profile_lengths
 

@@ -1,0 +1,318 @@
+"""Embedder: a model in Python, with sentence-transformers' `encode` and a receipt on demand."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+import numpy as np
+import numpy.typing as npt
+
+from farthing.embedding.encode_options import EncodeOptions, as_asked, progress_bar, require_possible
+from farthing.embedding.formatting import Formatter
+from farthing.embedding.job import Job
+from farthing.embedding.limits import refuse_over_limit
+from farthing.bulk.records import Record, require_texts
+from farthing.embedding.scan import CHARACTERS_PER_TOKEN, scan
+from farthing.embedding.cache import VectorCache
+from farthing.catalog.configuration import load_configuration
+from farthing.engine.calibration.calibrate import Notify, ensure_calibrated
+from farthing.engine.calls import Calls
+from farthing.engine.folder.checkpoint import TruncationSide
+from farthing.engine.compiled import Mode
+from farthing.engine.model import EmbeddingModel, load_model
+from farthing.embedding.formats import Precision, Values, VectorFormat
+from farthing.errors import InputError
+from farthing.metering.receipt import Receipt
+from farthing.theory.devices import Dtype
+
+CACHED_TEXTS = 10_000
+"""Vectors kept across calls; 15 MB of 384 dimensions, 164 MB of 4,096."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedResult:
+    """Vectors and what they cost.
+
+    Attributes:
+        vectors: (n, format.width) of type format.value_type, in the order of the texts.
+        tokens: int32 (n,), tokens of each text.
+        receipt: what the job did and what it cost.
+        format: how the vectors are written: precision, dimension and ranges. `format.floats(vectors)` reads them.
+        range_sample_texts: texts that the ranges were taken from, the first of the job; 0 where none were.
+        clipped: values outside the ranges, which were clipped.
+    """
+
+    vectors: Values
+    tokens: npt.NDArray[np.int32]
+    receipt: Receipt
+    format: VectorFormat
+    range_sample_texts: int
+    clipped: int
+
+
+class Embedder:
+    """A loaded embedding model.
+
+    Attributes:
+        model: its checkpoint, tokenizer and compiled graph.
+        truncate: whether texts over the limit are cut, or refused.
+        usd_per_hour: price of this machine; None when unknown.
+        cache: vectors kept across calls, with its hits and misses.
+        load_s: seconds that loading took.
+
+    Example:
+        >>> embedder = Embedder()  # doctest: +SKIP
+        >>> embedder.encode(["a text", "another"]).shape  # doctest: +SKIP
+        (2, 384)
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        revision: str | None = None,
+        device: str = "local",
+        dtype: Dtype | None = None,
+        max_length: int | None = None,
+        truncation_side: TruncationSide | None = None,
+        truncate: bool = True,
+        trust_remote_code: bool = False,
+        usd_per_hour: float | None = None,
+        cache_texts: int = CACHED_TEXTS,
+        mode: Mode | None = None,
+        notify: Notify = lambda _: None,
+    ) -> None:
+        """Find, read and compile a model.
+
+        Args:
+            model: hub id, folder, or None for all-MiniLM-L6-v2.
+            revision: commit, branch or tag on the hub.
+            device: `local` or `cpu` for the processor; `cuda`, `cuda:1`, `cuda:0,1` or `cuda:all` for graphics cards.
+            dtype: fp32, or bf16 where the processor has the units; on cards also fp16 and fp8. None for fp32 on a
+                processor and bf16 on cards.
+            max_length: most tokens of a text; None for the model's own limit.
+            truncation_side: where longer texts lose tokens; None for the model's own side.
+            truncate: whether texts over the limit are cut and counted; False refuses them before anything is computed.
+            trust_remote_code: refused: code that comes with a model is never run.
+            usd_per_hour: price of this machine, for receipts; None for the configuration's.
+            cache_texts: vectors kept across calls, for texts that come again; 0 for none. Calls of more than a tenth
+                as many texts pass it by.
+            mode: `latency` runs calls of `encode` at once, each step on all cores; `throughput` many steps side by
+                side, a core for each; None takes the one or the other by the call's texts. Each that is used holds the
+                weights of the model's layers once more. `embed` is always for throughput.
+            notify: called with a line of text before anything slow, such as a calibration.
+
+        Raises:
+            InputError: an option cannot be used.
+            ModelError: the model's folder cannot be used.
+            ModelUnavailableError: the model is not here and cannot be had.
+        """
+        started = time.perf_counter()
+        if usd_per_hour is None:
+            usd_per_hour = load_configuration().usd_per_hour
+        elif not 0 <= usd_per_hour < math.inf:
+            raise InputError(f"USD per hour is {usd_per_hour}: give a number of at least 0")
+        if cache_texts < 0:
+            raise InputError(f"cache_texts {cache_texts}: give the number of vectors to keep, or 0")
+        self.model: EmbeddingModel = load_model(
+            model,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            max_length=max_length,
+            truncation_side=truncation_side,
+            trust_remote_code=trust_remote_code,
+        )
+        self.truncate = truncate
+        self.usd_per_hour = usd_per_hour
+        self.cache = VectorCache(cache_texts, self.max_length)
+        self._calls = Calls(self.model, mode)
+        self._device = device
+        self._notify = notify
+        self.load_s = time.perf_counter() - started
+
+    @property
+    def dimension(self) -> int:
+        """Width of a vector."""
+        return self.model.compiled.dimension
+
+    @property
+    def max_length(self) -> int:
+        """Most tokens of a text; longer ones are truncated, or refused."""
+        return self.model.tokenizer.max_length
+
+    def encode(
+        self,
+        inputs: str | Sequence[str] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+        output_value: str | None = "sentence_embedding",
+        precision: Precision = "float32",
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: Any = None,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        pool: Any = None,
+        chunk_size: int | None = None,
+        *,
+        ranges: npt.ArrayLike | None = None,
+        sentences: str | Sequence[str] | None = None,
+    ) -> npt.NDArray[Any]:
+        """Return vectors, with sentence-transformers' arguments.
+
+        Args:
+            inputs: one text, or several.
+            prompt_name: name of one of the model's prompts to put before each text.
+            prompt: a prompt to put before each text; wins over `prompt_name`.
+            batch_size: ignored: the engine makes batches as large as pays.
+            show_progress_bar: show one on stderr; None shows none.
+            output_value: only `sentence_embedding`.
+            precision: float32, float16, int8, uint8, binary or ubinary; see `VectorFormat`.
+            convert_to_numpy: False gives a list of torch tensors.
+            convert_to_tensor: give one torch tensor.
+            device: the embedder's own, if any.
+            normalize_embeddings: scale vectors to length one, even if the model does not.
+            truncate_dim: keep only the first dimensions. Vectors that had length one get it back, which
+                sentence-transformers leaves to the caller.
+            pool: None: there are no pools of processes.
+            chunk_size: ignored, as it is about pools.
+            ranges: (2, dimension) of int8 and uint8; None takes those of the texts, of the first 8,192 at most.
+                `embed` says which they were.
+            sentences: `inputs`, as sentence-transformers before 6 calls them.
+
+        Returns:
+            (n, dimension), or (dimension,) for one text; an eighth as wide when binary.
+
+        Raises:
+            InputError: a text is not a string, or over the limit and `truncate` is off; the prompt is unknown, the
+                dimension is out of range, or an argument asks for what is not to be had.
+        """
+        require_possible(output_value=output_value, device=device, own_device=self._device, pool=pool)
+        given = sentences if inputs is None else inputs
+        if given is None:
+            raise InputError("no texts to encode; give one, or a list")
+        texts = require_texts([given] if isinstance(given, str) else given)
+        prefix = self.prefix(prompt_name, prompt)
+        formatter = Formatter(
+            self.model.checkpoint, precision, truncate_dim, normalize=normalize_embeddings, ranges=ranges
+        )
+        formatter.require_enough(len(texts))
+        self._refuse_over_limit(texts, prefix)
+        lookup = self.cache.lookup(texts, prefix)
+        with progress_bar(len(texts)) if show_progress_bar else nullcontext() as on_step:
+            count = len(texts) - lookup.cached.texts
+            parts, totals = self._calls.embedded(count, lookup.missing, prompt=prefix, on_step=on_step)
+            values = formatter.joined(lookup.joined(parts, totals)).vectors
+        vectors = as_asked(values, convert_to_numpy=convert_to_numpy, convert_to_tensor=convert_to_tensor)
+        return vectors[0] if isinstance(given, str) else vectors  # type: ignore[no-any-return]
+
+    def encode_query(
+        self,
+        inputs: str | Sequence[str] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        **options: Unpack[EncodeOptions],
+    ) -> npt.NDArray[Any]:
+        """Return vectors of questions: `encode` with the model's prompt `query`, or none where it has no such.
+
+        `prompt_name` and `prompt` win over it, and the model's default prompt is not used.
+        """
+        if prompt is None and prompt_name is None:
+            prompt = self._first_prompt("query")
+        return self.encode(inputs, prompt_name, prompt, **options)
+
+    def encode_document(
+        self,
+        inputs: str | Sequence[str] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        **options: Unpack[EncodeOptions],
+    ) -> npt.NDArray[Any]:
+        """Return vectors of what is searched: `encode` with a prompt of the model for that, or none where it has none.
+
+        It is the first that the model has of `document`, `passage` and `corpus`. `prompt_name` and `prompt` win over
+        it, and the model's default prompt is not used.
+        """
+        if prompt is None and prompt_name is None:
+            prompt = self._first_prompt("document", "passage", "corpus")
+        return self.encode(inputs, prompt_name, prompt, **options)
+
+    def embed(
+        self,
+        texts: Sequence[str],
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        *,
+        precision: Precision = "float32",
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        ranges: npt.ArrayLike | None = None,
+    ) -> EmbedResult:
+        """Return vectors and the receipt of the job; calibrates this machine first if need be (about 15 s).
+
+        The arguments are as in `encode`.
+
+        Raises:
+            InputError: as `encode`, or there are no texts.
+        """
+        started = time.perf_counter()
+        prefix = self.prefix(prompt_name, prompt)
+        formatter = Formatter(
+            self.model.checkpoint, precision, truncate_dim, normalize=normalize_embeddings, ranges=ranges
+        )
+        checked = require_texts(texts)
+        if not checked:
+            raise InputError("no texts to embed; give at least one")
+        formatter.require_enough(len(checked))
+        self._refuse_over_limit(checked, prefix)
+        self.model.compiled.prepare("throughput")
+        lookup = self.cache.lookup(checked, prefix)
+        machine, measured = ensure_calibrated(self.model, self._notify)
+        records = (Record(str(row), text) for row, text in enumerate(lookup.missing()))
+        held = scan(records, cap=self.truncated_from)
+        job = Job(self.model, machine, measured, held, prompt=prefix, usd_per_hour=self.usd_per_hour)
+        startup_s = time.perf_counter() - started
+        done = formatter.joined(lookup.joined(job.run(lookup.missing()), job.totals))
+        receipt = job.settle(startup_s=startup_s + self.load_s, cached=lookup.cached)
+        return EmbedResult(
+            done.vectors, done.tokens, receipt, formatter.format, formatter.sample_texts, formatter.clipped
+        )
+
+    def _refuse_over_limit(self, texts: Sequence[str], prefix: str) -> None:
+        if not self.truncate:
+            named = ((f"text {row}", prefix + text) for row, text in enumerate(texts))
+            refuse_over_limit(named, self.model.tokenizer)
+
+    @property
+    def truncated_from(self) -> int:
+        """Characters past which a text is taken to be truncated, for predictions."""
+        return self.max_length * CHARACTERS_PER_TOKEN
+
+    def prefix(self, prompt_name: str | None = None, prompt: str | None = None) -> str:
+        """Return what is put before each text: the prompt, the named one, or the model's default.
+
+        Raises:
+            InputError: the model has no prompt of that name.
+        """
+        if prompt is not None:
+            return prompt
+        checkpoint = self.model.checkpoint
+        name = prompt_name or checkpoint.default_prompt
+        if name is None:
+            return ""
+        if name not in checkpoint.prompts:
+            known = ", ".join(sorted(checkpoint.prompts)) or "none"
+            raise InputError(f"prompt {name!r}: {checkpoint.name} has no such prompt; it has: {known}")
+        return checkpoint.prompts[name]
+
+    def _first_prompt(self, *names: str) -> str:
+        prompts = self.model.checkpoint.prompts
+        return next((prompts[name] for name in names if name in prompts), "")

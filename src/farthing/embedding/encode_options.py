@@ -1,0 +1,77 @@
+"""The arguments of sentence-transformers' `encode` beside texts and prompts, and which of them cannot be had here.
+
+Knows their names and meanings; computes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypedDict
+
+import numpy.typing as npt
+
+from farthing.engine.model import PROCESSOR
+from farthing.embedding.formats import Precision, Values
+from farthing.engine.tensors import as_tensor
+from farthing.errors import InputError
+
+
+class EncodeOptions(TypedDict, total=False):
+    """What `encode`, `encode_query` and `encode_document` take by name; `Embedder.encode` says what each does."""
+
+    batch_size: int
+    show_progress_bar: bool | None
+    output_value: str | None
+    precision: Precision
+    convert_to_numpy: bool
+    convert_to_tensor: bool
+    device: Any
+    normalize_embeddings: bool
+    truncate_dim: int | None
+    pool: Any
+    chunk_size: int | None
+    ranges: npt.ArrayLike | None
+    sentences: str | Sequence[str] | None
+
+
+def require_possible(*, output_value: str | None, device: Any, own_device: str, pool: Any) -> None:
+    """Refuse what would change the result or where it is computed, and cannot be done in one call.
+
+    Raises:
+        InputError: token vectors, another device than the embedder's, or a pool of processes.
+    """
+    if output_value != "sentence_embedding":
+        raise InputError(
+            f"output_value {output_value!r}: an Embedder gives one vector per text, 'sentence_embedding'"
+        )
+    same = PROCESSOR if own_device in PROCESSOR else (own_device,)
+    if device is not None and str(device) not in same:
+        raise InputError(
+            f"device {device!r}: this Embedder runs on {own_device}; make another one for another"
+        )
+    if pool is not None:
+        raise InputError("pool: there are none here; an Embedder uses every core from one process")
+
+
+def as_asked(values: Values, *, convert_to_numpy: bool, convert_to_tensor: bool) -> Any:
+    """Return an array (n, width) as it is, as one tensor, or as a list of n tensors when neither is asked for.
+
+    Raises:
+        MissingExtraError: a tensor is asked for and torch is not installed.
+    """
+    if convert_to_tensor:
+        return as_tensor(values)
+    return values if convert_to_numpy else list(as_tensor(values))
+
+
+@contextmanager
+def progress_bar(texts: int) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on stderr and give what moves it, called with the texts and tokens of each step."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("texts", total=texts)
+        yield lambda count, _tokens: bar.advance(task, count)
+        bar.update(task, completed=texts)  # repeats are in no step

@@ -1,0 +1,1 @@
+"""What this machine, and a model on it, can do: measured on random ids."""

@@ -1,0 +1,1 @@
+"""What a model folder says, where it is, and what of it is refused. Loads no weights."""

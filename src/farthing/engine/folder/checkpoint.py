@@ -1,0 +1,142 @@
+"""What a model folder says: its shape, pooling, limits and prompts, read from its JSON files.
+
+Knows the Hugging Face and sentence-transformers layouts. Loads no weights and needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from farthing.catalog.model_files import read_json_object
+from farthing.catalog.text_limit import folder_limit, transformer_file
+from farthing.engine.folder.files import require_tokenizer, weight_files, weights_sha256
+from farthing.engine.folder.locate import LocatedModel
+from farthing.engine.folder.head import DenseShape, Pooling, read_head
+from farthing.engine.folder.refusals import SETTINGS_FILE, refuse_architecture, refuse_other_kinds
+from farthing.errors import ModelError, UnsupportedModelError
+from farthing.theory.families.configs import shape_from_config
+from farthing.theory.shapes import ModelShape
+
+__all__ = ["Checkpoint", "DenseShape", "Pooling", "TruncationSide", "read_checkpoint"]
+
+TruncationSide = Literal["left", "right"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A model folder, read but not loaded.
+
+    Attributes:
+        name: what to call the model.
+        folder: where it is.
+        weights: the safetensors files of the transformer: one, or the shards, sorted.
+        revision: the hub's commit, or the start of the sha256 of all weights.
+        shape: its transformer.
+        pooling: how token vectors become one vector.
+        dense: matrices behind the pooling, in order.
+        normalize: whether the vector is scaled to length one.
+        max_length: most tokens of a text, special tokens included; longer texts are truncated.
+        truncation_side: where they lose tokens; None where tokenizer_config.json does not say.
+        lowercase: whether texts are put in lower case first, whatever the tokenizer does.
+        prompts: prefixes by name.
+        default_prompt: name of the prompt used when none is named.
+    """
+
+    name: str
+    folder: Path
+    weights: tuple[Path, ...]
+    revision: str
+    shape: ModelShape
+    pooling: Pooling
+    dense: tuple[DenseShape, ...] = ()
+    normalize: bool
+    max_length: int
+    truncation_side: TruncationSide | None = None
+    lowercase: bool
+    prompts: Mapping[str, str]
+    default_prompt: str | None
+
+    @property
+    def reuses_prefixes(self) -> bool:
+        """Whether texts that begin with the same tokens can share their keys and values."""
+        return self.shape.causal and self.pooling == "last_token"
+
+    @property
+    def dimension(self) -> int:
+        """Width of a vector."""
+        return self.dense[-1].outputs if self.dense else self.shape.hidden
+
+    @property
+    def trimmable(self) -> bool:
+        """Whether the pooling reads one token of each text, so that the last layer need not compute the others."""
+        return self.pooling in ("cls", "last_token")
+
+
+def read_checkpoint(located: LocatedModel) -> Checkpoint:
+    """Read a model folder.
+
+    Raises:
+        ModelError: a file is missing or says something that cannot be.
+        UnsupportedModelError: a kind of model, an architecture, a pooling or a module that the engine does
+            not run.
+    """
+    folder, name = located.folder, located.name
+    refuse_other_kinds(folder)
+    config = read_json_object(folder / "config.json")
+    shape = shape_from_config(config, str(folder / "config.json"))
+    refuse_architecture(name, folder, config, shape)
+    weights = weight_files(folder, name)
+    require_tokenizer(folder, name)
+    head = read_head(folder, config, shape.hidden, name)
+    limit = folder_limit(folder)
+    prompts, default_prompt = _read_prompts(folder / SETTINGS_FILE)
+    everything = (*weights, *(dense.weights for dense in head.dense))
+    return Checkpoint(
+        name=name,
+        folder=folder,
+        weights=weights,
+        revision=located.revision or f"sha256:{weights_sha256(everything)[:16]}",
+        shape=shape,
+        pooling=head.pooling,
+        dense=head.dense,
+        normalize=head.normalize,
+        max_length=shape.max_positions if limit is None else min(limit.tokens, shape.max_positions),
+        truncation_side=_truncation_side(folder / "tokenizer_config.json"),
+        lowercase=bool(_read_optional(transformer_file(folder)).get("do_lower_case", False)),
+        prompts=prompts,
+        default_prompt=default_prompt,
+    )
+
+
+def _truncation_side(path: Path) -> TruncationSide | None:
+    side = _read_optional(path).get("truncation_side")
+    if side not in (None, "left", "right"):
+        raise ModelError(f"{path}: truncation_side is {side!r}: expected left or right")
+    return cast("TruncationSide | None", side)
+
+
+def _read_prompts(path: Path) -> tuple[dict[str, str], str | None]:
+    """Return the prompts by name, and the name of the default one; null is an empty prompt."""
+    config = _read_optional(path)
+    stated = config.get("prompts") or {}
+    if not isinstance(stated, dict) or not all(isinstance(text, str | None) for text in stated.values()):
+        raise ModelError(f"{path}: prompts are no strings by name")
+    prompts = {prompt: text or "" for prompt, text in stated.items()}
+    default = config.get("default_prompt_name")
+    if default is not None and default not in prompts:
+        raise ModelError(
+            f"{path}: default_prompt_name {default!r} is not among the prompts {sorted(prompts)}"
+        )
+    if config.get("truncate_dim") is not None:
+        raise UnsupportedModelError(
+            f"{path}: truncate_dim {config['truncate_dim']} is not supported here: take it out, and give it when "
+            "you encode"
+        )
+    return prompts, default
+
+
+def _read_optional(path: Path | None) -> dict[str, Any]:
+    return read_json_object(path) if path is not None and path.is_file() else {}

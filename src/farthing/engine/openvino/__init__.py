@@ -1,0 +1,1 @@
+"""The network on the processor, as a graph of OpenVINO's."""

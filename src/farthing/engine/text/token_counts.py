@@ -1,0 +1,89 @@
+"""Counting the tokens of texts without the model: for plans over a file of texts.
+
+Knows where a tokenizer may lie on this machine. Asks no hub and loads no weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from farthing.catalog import facts
+from farthing.catalog.lookups import find_model
+from farthing.engine.folder.locate import DEFAULT_MODEL, default_model_folder
+from farthing.errors import MissingExtraError, ModelError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+def token_counter_if_here(model: str) -> Callable[[Sequence[str]], list[int]] | None:
+    """Return what counts the tokens of texts, special tokens included, or None without the model's tokenizer.
+
+    Args:
+        model: a folder, or a hub id or catalog name of a model that was fetched before.
+
+    Raises:
+        ModelError: the tokenizer is there and cannot be loaded.
+    """
+    path = _tokenizer_file(model)
+    if path is None:
+        return None
+    try:
+        tokenizer = load_tokenizer(path)
+    except MissingExtraError:
+        return None
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return lambda texts: [len(one.ids) for one in tokenizer.encode_batch_fast(list(texts))]
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """Return the tokenizer of a tokenizer.json, with the truncation and padding that are baked into it.
+
+    Raises:
+        ModelError: the file is damaged, or none.
+        MissingExtraError: tokenizers is not installed.
+    """
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise MissingExtraError("tokenizers", "cpu", "the engine") from error
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception
+        raise ModelError(f"{path}: cannot be loaded: {error}; fetch the model again") from error
+
+
+def _tokenizer_file(model: str) -> Path | None:
+    try:
+        folder = Path(model).expanduser()
+        exists = bool(model.strip()) and folder.exists()
+    except (OSError, RuntimeError, ValueError):  # too long, no such user's home, a NUL in it
+        return None
+    if exists:
+        return _if_file(folder / "tokenizer.json")
+    known = find_model(facts.models(), model)
+    name = model if known is None else known.name
+    fetched = _if_file(default_model_folder() / "tokenizer.json") if name == DEFAULT_MODEL else None
+    return fetched or _cached_by_hub(name)
+
+
+def _cached_by_hub(name: str) -> Path | None:
+    if name.count("/") != 1:
+        return None
+    try:
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
+    except ImportError:
+        return None
+    try:
+        cached = try_to_load_from_cache(name, "tokenizer.json")
+    except HFValidationError:
+        return None
+    return _if_file(Path(cached)) if isinstance(cached, str) else None
+
+
+def _if_file(path: Path) -> Path | None:
+    return path if path.is_file() else None

@@ -1,0 +1,181 @@
+"""Texts to token ids, with the model's own limit and no padding.
+
+tokenizer.json files carry truncation and padding of their own (MiniLM's cuts at 128 and pads every text to
+128); both are replaced here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from farthing.engine.folder.checkpoint import Checkpoint, TruncationSide
+from farthing.engine.folder.files import TOKENIZER_FILE
+from farthing.engine.text.token_counts import load_tokenizer
+from farthing.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+Ids = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedTexts:
+    """Token ids of some texts.
+
+    Attributes:
+        ids: one array of shape (tokens,) for each text.
+        truncated: for each text, whether it was cut at the limit.
+        seconds: wall seconds that tokenizing took.
+    """
+
+    ids: list[Ids]
+    truncated: list[bool]
+    seconds: float
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each text."""
+        return [len(ids) for ids in self.ids]
+
+
+class TextTokenizer:
+    """The tokenizer of a checkpoint.
+
+    tokenizer.json alone says which special tokens a text gets: an end-of-text token is there for last-token
+    pooling if its post-processor appends one, whatever tokenizer_config.json says of `add_eos_token`.
+    transformers 5 reads them so as well.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        max_length: int | None = None,
+        truncation_side: TruncationSide | None = None,
+    ) -> None:
+        """Load tokenizer.json.
+
+        Args:
+            checkpoint: the model folder.
+            max_length: most tokens of a text; None for the model's own limit.
+            truncation_side: where texts over the limit lose tokens; None for the model's own side, which is the
+                right one where it says nothing. Special tokens are kept.
+
+        Raises:
+            InputError: `max_length` is not positive or above the model's positions, or no such side.
+            ModelError: tokenizer.json cannot be loaded or does not fit the vocabulary.
+        """
+        limit = checkpoint.max_length if max_length is None else max_length
+        if not 0 < limit <= checkpoint.shape.max_positions:
+            raise InputError(
+                f"length {limit} is out of range: {checkpoint.name} takes 1 to {checkpoint.shape.max_positions} tokens"
+            )
+        if truncation_side not in (None, "left", "right"):
+            raise InputError(f"truncation_side {truncation_side!r}: expected left or right")
+        self._path = checkpoint.folder / TOKENIZER_FILE
+        self._tokenizer: Tokenizer = load_tokenizer(self._path)
+        self._rows = checkpoint.shape.vocabulary
+        self._check_vocabulary()
+        self._special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        if limit <= self._special:
+            raise InputError(
+                f"length {limit} leaves no room for text: the tokenizer adds {self._special} special tokens"
+            )
+        baked = (self._tokenizer.truncation or {}).get("direction")
+        self.truncation_side: str = truncation_side or checkpoint.truncation_side or baked or "right"
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(limit, direction=self.truncation_side)
+        if checkpoint.lowercase:
+            self._lower_first()
+        self.max_length = limit
+
+    def encode(self, texts: Sequence[str], *, refuse_longer: bool = False) -> TokenizedTexts:
+        """Tokenize texts; the GIL is released and all cores help.
+
+        Args:
+            texts: any strings; an empty one becomes its special tokens.
+            refuse_longer: whether a text over the limit is an error instead of truncated.
+
+        Raises:
+            InputError: a text is over the limit and `refuse_longer`, or has no token at all, as an empty one to a
+                tokenizer without special tokens.
+            ModelError: a token is not in the model's embedding table.
+        """
+        start = time.perf_counter()
+        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        ids = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+        truncated = [
+            len(one) == self.max_length and bool(encoding.overflowing)
+            for one, encoding in zip(ids, encodings, strict=True)
+        ]
+        if refuse_longer and True in truncated:
+            row = truncated.index(True)
+            raise self.too_long(f"text {row}", self._whole_length(encodings[row]))
+        lengths = list(map(len, ids))
+        if 0 in lengths:
+            raise InputError(f"text {lengths.index(0)} has no tokens; leave it out")
+        if ids:
+            self._check_ids(int((ids[0] if len(ids) == 1 else np.concatenate(ids)).max()))
+        return TokenizedTexts(ids, truncated, time.perf_counter() - start)
+
+    def first_over_limit(self, texts: Sequence[str]) -> tuple[int, int] | None:
+        """Return the row of the first text that would be truncated, and all its tokens; None where there is none."""
+        for row, encoding in enumerate(self._tokenizer.encode_batch_fast(list(texts))):
+            if encoding.overflowing:
+                return row, self._whole_length(encoding)
+        return None
+
+    def too_long(self, name: str, tokens: int) -> InputError:
+        """Return the error for a text over the limit.
+
+        Args:
+            name: what the reader knows it by, as it stands at the start of a sentence.
+            tokens: of the whole text.
+        """
+        return InputError(
+            f"{name} has {tokens} tokens, over the limit of {self.max_length}; shorten it, or let it be truncated"
+        )
+
+    def _check_vocabulary(self) -> None:
+        """Refuse a tokenizer whose size or special tokens say that it is another model's.
+
+        All its ids are not looked at: that takes 0.4 s for 250,000. Those of texts are, when they are encoded.
+        """
+        tokens = self._tokenizer.get_vocab_size()
+        if tokens > self._rows:
+            raise ModelError(
+                f"{self._path}: has {tokens} tokens, but the model's embedding table has {self._rows} rows; it is "
+                "another model's tokenizer"
+            )
+        self._check_ids(max(self._tokenizer.encode("").ids, default=0))
+
+    def _check_ids(self, largest: int) -> None:
+        """Refuse an id beyond the embedding table, which would read whatever lies there."""
+        if largest >= self._rows:
+            raise ModelError(
+                f"{self._path}: token {self._tokenizer.id_to_token(largest)!r} has id {largest}, but the model's "
+                f"embedding table has {self._rows} rows; it is another model's tokenizer"
+            )
+
+    def _lower_first(self) -> None:
+        """Put texts in lower case before all else, but for special tokens in them, as sentence-transformers does."""
+        from tokenizers import normalizers
+
+        own = self._tokenizer.normalizer
+        lower = normalizers.Lowercase()
+        self._tokenizer.normalizer = lower if own is None else normalizers.Sequence([lower, own])
+
+    def _whole_length(self, encoding: Encoding) -> int:
+        """Return the tokens of a truncated text, had it not been: each part has the special tokens around it."""
+        parts = [encoding, *encoding.overflowing]
+        return self._special + sum(len(part.ids) - self._special for part in parts)
+
+    def words(self) -> list[str]:
+        """Return whole words of the vocabulary, to make synthetic text from."""
+        return sorted(word for word in self._tokenizer.get_vocab() if word.isalpha() and word.isascii())

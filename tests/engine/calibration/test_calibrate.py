@@ -1,0 +1,141 @@
+"""Calibration: a grid that rises with the work, measured once and then loaded."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from farthing.catalog.calibrations import calibrations_folder, load_calibration, load_model_calibration
+from farthing.engine import calibration, machine
+from farthing.engine.calibration.calibrate import calibrate_machine, calibrate_model, ensure_calibrated
+from farthing.engine.calibration.gemm_peak import GemmRate
+from farthing.engine.machine import library_versions, this_machine
+from farthing.engine.model import EmbeddingModel, load_model
+from farthing.engine.torch.engine import TorchModel
+from farthing.theory.devices import Calibration, ModelCalibration
+from makers import make_calibration
+
+
+@pytest.fixture(scope="module")
+def model(tiny_bert: Path) -> EmbeddingModel:
+    return load_model(str(tiny_bert))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep each test's calibrations apart (the model's graph is loaded before), and the peak quick."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(calibration, "_ROUNDS", 1)
+    monkeypatch.setattr(calibration, "_COPY_BYTES", 16_000_000)
+
+    def peak(dtype: str, device: str) -> list[GemmRate]:
+        return [GemmRate("openvino", (8, 4, 2), 1.5e11), GemmRate("numpy", (1, 1, 1), 1e9)]
+
+    monkeypatch.setattr(calibration, "measure_gemm_peak", peak)
+
+
+MACHINE = make_calibration()
+
+
+def test_the_grid_of_a_model(model: EmbeddingModel) -> None:
+    lines: list[str] = []
+    measured = calibrate_model(model, MACHINE, lines.append)
+    times = measured.step_times
+    assert (measured.model, measured.dtype) == (model.checkpoint.name, "fp32")
+    assert measured.streams == model.compiled.streams
+    assert times.lengths == (8, 16, 32)
+    assert times.step_tokens == (256, 512, 1024)
+    assert [len(row) for row in times.seconds] == [3, 3, 3]
+    assert all(0 < seconds < math.inf for row in times.seconds for seconds in row)
+    for row in times.seconds:
+        # Four times the tokens take longer on any machine, however noisy.
+        assert row[0] < row[-1]
+    assert 0 <= measured.new_shape_s < math.inf
+    assert 0 < measured.tokenization_s_per_token < math.inf
+    assert measured.best_step_tokens() in times.step_tokens
+    assert len(lines) == 1
+    assert model.checkpoint.name in lines[0]
+    kept = load_model_calibration(model.checkpoint.name, MACHINE, revision=model.checkpoint.revision)
+    assert kept == measured
+
+
+def test_the_grid_is_the_models_whatever_the_users_limit(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "_LENGTHS", (8,))
+    monkeypatch.setattr(calibration, "_SMALLEST_STEP_TOKENS", 9)
+    short = load_model(str(tiny_bert), max_length=11)
+    times = calibrate_model(short, MACHINE).step_times
+    assert times.lengths == (8, 32)
+    # A step holds one text of the longest kind at least.
+    assert times.step_tokens == (32, 64, 128)
+
+
+def test_the_machine() -> None:
+    lines: list[str] = []
+    measured = calibrate_machine("fp32", lines.append)
+    assert (measured.machine, dict(measured.versions)) == (this_machine().identity, library_versions())
+    assert measured.peak_flops_per_s == 1.5e11
+    assert "openvino 8×4×2" in measured.peak_source
+    assert "fp32" in measured.peak_source
+    assert 0 < measured.bandwidth_bytes_per_s < math.inf
+    assert len(lines) == 2
+    assert load_calibration("fp32") == measured
+
+
+def test_two_cards_count_as_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cards_identity", lambda names: f"{len(names)} cards")
+    monkeypatch.setattr(calibration, "copy_bandwidth", lambda _: 4e12)
+    measured = calibrate_machine("bf16", devices=("cuda:0", "cuda:1"))
+    assert measured.machine == "2 cards"
+    assert (measured.peak_flops_per_s, measured.bandwidth_bytes_per_s) == (3e11, 8e12)
+    assert measured.peak_source == "measured GEMM, bf16: 2 × openvino 8×4×2"
+
+
+def test_the_steps_of_a_card_reach_past_its_saturation(
+    model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "_LENGTHS", (8,))
+    monkeypatch.setattr(calibration, "saturating_tokens", lambda _: 700)
+    card = replace(model, compiled=TorchModel(model.checkpoint, "fp32", ["cpu"]))
+    monkeypatch.setattr(TorchModel, "devices", ("cuda:0",))
+    assert calibrate_model(card, MACHINE).step_times.step_tokens == (700, 1400, 2800)
+
+
+def test_measured_once_and_then_loaded(model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    real_machine, real_model = calibrate_machine, calibrate_model
+
+    def count_machine(*arguments: object) -> Calibration:
+        asked.append("machine")
+        return real_machine()
+
+    def count_model(loaded: EmbeddingModel, machine: Calibration, _: object) -> ModelCalibration:
+        asked.append("model")
+        return real_model(loaded, machine)
+
+    monkeypatch.setattr(calibration, "calibrate_machine", count_machine)
+    monkeypatch.setattr(calibration, "calibrate_model", count_model)
+    monkeypatch.setattr(calibration, "_LENGTHS", (8,))
+    first = ensure_calibrated(model)
+    assert asked == ["machine", "model"]
+    assert ensure_calibrated(model) == first
+    assert asked == ["machine", "model"]
+
+    # Kept by another version of a library: the machine is measured again, and so is what was beside it.
+    (kept,) = calibrations_folder().glob("machine-*.json")
+    row = json.loads(kept.read_text())
+    kept.write_text(json.dumps({**row, "versions": {**row["versions"], "openvino": "1.0"}}))
+    again = ensure_calibrated(model)
+    assert asked == ["machine", "model"] * 2
+    assert ensure_calibrated(model) == again
+
+    # A damaged one of the model: only that.
+    (kept,) = calibrations_folder().glob("model-*.json")
+    kept.write_text("{")
+    ensure_calibrated(model)
+    assert asked[4:] == ["model"]

@@ -1,0 +1,119 @@
+"""The step limit: found on a device whose step time is a line, by few steps; measured once, and only for large jobs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farthing.catalog.calibrations import save_calibration, save_model_calibration
+from farthing.engine.machine import library_versions, this_machine
+from farthing.engine.model import EmbeddingModel, load_model
+from farthing.engine.network.packing import Ids
+from farthing.engine.calibration.saturation import (
+    SMALLEST_LIMIT,
+    WORTH_CHARACTERS,
+    StepLimit,
+    measured_steps,
+    saturating_tokens,
+)
+from farthing.theory.devices import StepTimes
+from makers import make_calibration, make_model_calibration
+
+
+class Device:
+    """A device and its clock: a step takes τ₀ + α·tokens, and a shape it has not seen ten times as long."""
+
+    def __init__(self, overhead_s: float, token_s: float) -> None:
+        self.now = 0.0
+        self.steps: list[int] = []
+        self._overhead_s, self._token_s = overhead_s, token_s
+        self._seen: set[tuple[int, ...]] = set()
+
+    def run(self, texts: Sequence[Ids], past: Any = None) -> Any:
+        shape = tuple(map(len, texts))
+        self.steps.append(sum(shape))
+        step_s = self._overhead_s + self._token_s * sum(shape)
+        self.now += step_s if shape in self._seen else 10 * step_s
+        self._seen.add(shape)
+
+
+@given(st.floats(1e-8, 1e-6), st.floats(0.01, 2000), st.integers(4, 4096))
+def test_the_saturation_point_of_a_line(overhead_s: float, overhead_tokens: float, longest: int) -> None:
+    """19·τ₀/α, as design/theory.md has it, wherever the steps tell it: the overhead is up to 2,000 tokens' time."""
+    token_s = overhead_s / overhead_tokens
+    device = Device(overhead_s, token_s)
+    points = measured_steps(device, 50, longest, lambda: device.now)
+    for tokens, seconds in points:
+        assert seconds == pytest.approx(overhead_s + token_s * tokens, rel=1e-6)
+    assert device.steps == [tokens for tokens, _ in points for _ in range(3)]
+    assert points[-1][1] > 4 * points[0][1]
+    expected = 19 * overhead_s / token_s
+    assert saturating_tokens(points) == pytest.approx(max(1, math.ceil(expected)), rel=1e-3, abs=1)
+
+
+def test_two_steps_of_a_slow_device_are_enough() -> None:
+    assert saturating_tokens([(32, 0.42), (64, 0.74)]) == 190
+    assert saturating_tokens([(32, 0.42), (64, 0.53)]) == 8 * 64  # 17 times as far: not from these
+    assert saturating_tokens([(32, 0.42)]) == 32
+
+
+def test_measuring_stops_where_steps_have_grown_or_time_is_up() -> None:
+    quick, slow = Device(1e-3, 1e-5), Device(0.1, 0.01)
+    grown = measured_steps(quick, 50, 512, lambda: quick.now)
+    assert grown[-2][1] <= 4 * grown[0][1] < grown[-1][1]
+    assert len(measured_steps(slow, 50, 512, lambda: slow.now)) == 2
+
+
+def test_a_device_that_no_step_fills() -> None:
+    device = Device(1e-5, 0.0)
+    points = measured_steps(device, 50, 512, lambda: device.now)
+    assert saturating_tokens(points) == points[-1][0] > 10_000
+
+
+@pytest.fixture(scope="module")
+def model(tiny_bert: Path) -> EmbeddingModel:
+    return load_model(str(tiny_bert))
+
+
+@pytest.fixture
+def _own_calibrations(model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model.compiled.prepare("throughput")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.usefixtures("_own_calibrations")
+def test_a_model_is_measured_once_and_for_large_jobs_only(
+    model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = StepLimit(model)
+    with monkeypatch.context() as inner:
+        inner.setattr(StepLimit, "_measured", lambda _: pytest.fail("measured"))
+        assert limit.tokens(WORTH_CHARACTERS - 1) == SMALLEST_LIMIT
+    found = limit.tokens(WORTH_CHARACTERS)
+    assert found >= SMALLEST_LIMIT
+    monkeypatch.setattr(StepLimit, "_measured", lambda _: pytest.fail("measured again"))
+    assert limit.tokens(10**9) == limit.tokens(1) == found
+
+
+@pytest.mark.usefixtures("_own_calibrations")
+def test_a_kept_calibration_is_believed(model: EmbeddingModel) -> None:
+    machine = make_calibration(machine=this_machine().identity, versions=library_versions())
+    times = StepTimes((8, 64), (300, 600, 900), ((3.0, 4.0, 5.0), (3.0, 4.0, 5.0)))
+    measured = make_model_calibration(model=model.checkpoint.name, step_times=times, new_shape_s=0.0)
+    save_calibration(machine)
+    save_model_calibration(measured, machine, model.checkpoint.revision)
+    assert StepLimit(model).tokens(WORTH_CHARACTERS) == measured.best_step_tokens() == 900
+
+
+@pytest.mark.usefixtures("_own_calibrations")
+def test_measured_on_a_real_stream(model: EmbeddingModel) -> None:
+    points = measured_steps(model.compiled.stream(), model.checkpoint.shape.vocabulary, 7)
+    assert [tokens for tokens, _ in points] == [7 * 2**power for power in range(len(points))]
+    assert np.isfinite([seconds for _, seconds in points]).all()

@@ -1,0 +1,167 @@
+"""Weights: every tensor found, of the right shape and finite, or one line that names it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from farthing.engine.folder.checkpoint import Checkpoint, read_checkpoint
+from farthing.engine.folder.locate import locate_model
+from farthing.engine.network.transformer import Transformer
+from farthing.engine.network.weights import load_transformer
+from farthing.errors import ModelError
+
+QUERY = "encoder.layer.1.attention.self.query.weight"
+KEY = "encoder.layer.1.attention.self.key.weight"
+NORM = "encoder.layer.2.output.LayerNorm.weight"
+
+Tensors = dict[str, Tensor]
+
+
+@pytest.fixture
+def checkpoint(tiny_bert: Path, tmp_path: Path) -> Checkpoint:
+    """Return a copy of the small BERT that a test may change."""
+    return read_checkpoint(locate_model(str(shutil.copytree(tiny_bert, tmp_path / "model"))))
+
+
+def rewrite(checkpoint: Checkpoint, change: Callable[[Tensors], Tensors]) -> Checkpoint:
+    save_file(change(load_file(checkpoint.weights[0])), checkpoint.weights[0])
+    return checkpoint
+
+
+def refusal(checkpoint: Checkpoint, kind: type[ModelError] = ModelError) -> str:
+    with pytest.raises(ModelError) as caught:
+        load_transformer(checkpoint)
+    assert type(caught.value) is kind
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def same(ours: Transformer, other: Transformer) -> bool:
+    pairs = zip(ours.named_parameters(), other.named_parameters(), strict=True)
+    return all(name == also and torch.equal(one, two) for (name, one), (also, two) in pairs)
+
+
+def test_every_tensor_is_taken(checkpoint: Checkpoint) -> None:
+    model = load_transformer(checkpoint)
+    parameters = dict(model.named_parameters())
+    tensors = load_file(checkpoint.weights[0])
+    assert sum(p.numel() for p in parameters.values()) == sum(
+        t.numel() for name, t in tensors.items() if "position_ids" not in name
+    )
+    assert all(p.dtype == torch.float32 and p.device.type == "cpu" for p in parameters.values())
+    assert not any(p.requires_grad for p in parameters.values())
+    assert not model.training
+    fused = parameters["layers.1.attention.qkv.weight"]
+    assert torch.equal(fused[:36], tensors[QUERY])
+    assert torch.equal(fused[36:72], tensors[KEY])
+    assert torch.equal(parameters["layers.2.mlp_norm.weight"], tensors[NORM])
+
+
+@pytest.mark.parametrize(
+    "name", [QUERY, NORM, "embeddings.word_embeddings.weight", "embeddings.LayerNorm.bias"]
+)
+def test_a_missing_tensor_is_named(checkpoint: Checkpoint, name: str) -> None:
+    rewrite(checkpoint, lambda tensors: {key: value for key, value in tensors.items() if key != name})
+    message = refusal(checkpoint)
+    assert name in message
+    assert str(checkpoint.weights[0]) in message
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        (NORM, (35,)),
+        (NORM, ()),
+        ("embeddings.word_embeddings.weight", (10, 36)),
+        ("encoder.layer.0.intermediate.dense.weight", (36, 52)),
+        (QUERY, (35, 36)),
+        (QUERY, (36, 35)),
+        (QUERY, (36,)),
+        ("encoder.layer.1.attention.self.key.bias", ()),
+    ],
+)
+def test_a_wrong_shape_is_named(checkpoint: Checkpoint, name: str, shape: tuple[int, ...]) -> None:
+    rewrite(checkpoint, lambda tensors: {**tensors, name: torch.ones(shape)})
+    message = refusal(checkpoint)
+    assert name in message
+    assert str(shape) in message
+
+
+def test_wrong_shapes_that_make_up_for_each_other_are_found(checkpoint: Checkpoint) -> None:
+    rewrite(checkpoint, lambda tensors: {**tensors, QUERY: torch.ones(40, 36), KEY: torch.ones(32, 36)})
+    assert QUERY in refusal(checkpoint)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", [QUERY, NORM])
+def test_a_value_that_is_not_finite_is_named(checkpoint: Checkpoint, name: str, value: float) -> None:
+    def spoil(tensors: Tensors) -> Tensors:
+        tensors[name].view(-1)[7] = value
+        return tensors
+
+    message = refusal(rewrite(checkpoint, spoil))
+    assert name in message
+    assert "finite" in message
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1])
+def test_a_file_that_was_cut_is_named(checkpoint: Checkpoint, keep: int) -> None:
+    content = checkpoint.weights[0].read_bytes()
+    checkpoint.weights[0].write_bytes(content[:keep])
+    assert str(checkpoint.weights[0]) in refusal(checkpoint)
+
+
+def test_a_file_that_is_something_else_is_named(checkpoint: Checkpoint) -> None:
+    checkpoint.weights[0].write_text("version https://git-lfs.github.com/spec/v1\n" * 3)
+    assert str(checkpoint.weights[0]) in refusal(checkpoint)
+
+
+def test_the_encoder_of_a_task_model(checkpoint: Checkpoint) -> None:
+    plain = load_transformer(checkpoint)
+    rewrite(
+        checkpoint,
+        lambda tensors: {
+            **{f"bert.{name}": tensor for name, tensor in tensors.items()},
+            "cls.predictions.bias": torch.ones(5),
+        },
+    )
+    assert same(load_transformer(checkpoint), plain)
+
+
+def test_gamma_and_beta(checkpoint: Checkpoint) -> None:
+    plain = load_transformer(checkpoint)
+
+    def old(name: str) -> str:
+        return name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+
+    rewrite(checkpoint, lambda tensors: {old(name): tensor for name, tensor in tensors.items()})
+    assert same(load_transformer(checkpoint), plain)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_widened_exactly(checkpoint: Checkpoint, dtype: torch.dtype) -> None:
+    rewrite(checkpoint, lambda tensors: {name: tensor.to(dtype) for name, tensor in tensors.items()})
+    tensors = load_file(checkpoint.weights[0])
+    model = load_transformer(checkpoint)
+    assert all(p.dtype == torch.float32 for p in model.parameters())
+    assert torch.equal(model.get_parameter("layers.2.mlp_norm.weight"), tensors[NORM].float())
+
+
+def test_a_tensor_that_nothing_is_made_of_is_named(checkpoint: Checkpoint) -> None:
+    rewrite(checkpoint, lambda tensors: {**tensors, "encoder.layer.3.output.dense.bias": torch.ones(36)})
+    message = refusal(checkpoint)
+    assert "encoder.layer.3.output.dense.bias" in message
+    assert "config.json" in message
+
+
+def test_heads_and_buffers_are_left_alone(checkpoint: Checkpoint) -> None:
+    plain = load_transformer(checkpoint)
+    extra = {"pooler.dense.bias": torch.ones(36), "embeddings.position_ids": torch.arange(40)[None]}
+    assert same(load_transformer(rewrite(checkpoint, lambda tensors: {**tensors, **extra})), plain)

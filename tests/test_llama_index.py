@@ -1,0 +1,57 @@
+"""llama-index's own classes, over an Embedder."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+
+import numpy as np
+
+from farthing.embedding.embedder import Embedder
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # its dependencies' own
+    from llama_index.core import VectorStoreIndex
+    from llama_index.core.base.embeddings.base import BaseEmbedding
+    from llama_index.core.schema import TextNode
+
+    from farthing.llama_index import FarthingEmbedding
+
+TEXTS = ["how to bake bread", "parse a date from a string", "the capital of France"]
+
+
+def test_vectors_are_the_embedders(default: Embedder, prompted: Embedder) -> None:
+    for embedder in (default, prompted):
+        embedding = FarthingEmbedding(embedder)
+        assert isinstance(embedding, BaseEmbedding)
+        assert embedding.model_name == embedder.model.checkpoint.name
+        documents = embedder.encode_document(TEXTS)
+        np.testing.assert_allclose(embedding.get_text_embedding_batch(TEXTS), documents, atol=1e-6)
+        np.testing.assert_allclose(embedding.get_text_embedding(TEXTS[0]), documents[0], atol=1e-5)
+        query = embedding.get_query_embedding(TEXTS[0])
+        np.testing.assert_allclose(query, embedder.encode_query(TEXTS[0]), atol=1e-6)
+        assert type(query[0]) is float
+    assert len(FarthingEmbedding(default, truncate_dim=64).get_query_embedding("a")) == 64
+    assert FarthingEmbedding(default, embed_batch_size=7).embed_batch_size == 7
+
+
+def test_an_index_finds_the_text(default: Embedder) -> None:
+    nodes = [TextNode(text=text) for text in TEXTS]
+    index = VectorStoreIndex(nodes, embed_model=FarthingEmbedding(default))
+    found = index.as_retriever(similarity_top_k=1).retrieve("reading dates")
+    assert [one.node.get_content() for one in found] == [TEXTS[1]]
+
+
+def test_many_at_once(default: Embedder) -> None:
+    embedding = FarthingEmbedding(default)
+
+    async def ask() -> list[list[float]]:
+        return [
+            *await embedding.aget_text_embedding_batch(TEXTS),
+            *await asyncio.gather(
+                *(embedding.aget_query_embedding(text) for text in TEXTS),
+                *(embedding.aget_text_embedding(text) for text in TEXTS),
+            ),
+        ]
+
+    np.testing.assert_allclose(asyncio.run(ask()), np.tile(default.encode(TEXTS), (3, 1)), atol=1e-5)

@@ -1,46 +1,32 @@
-"""Prefixes that many texts begin with: what was made of them once is kept, and made of causal models only.
-
-Knows a checkpoint's kind. What is made, keys and values on whatever device, is the model's.
-"""
+"""Prefixes that many texts begin with: how long they are, and what was made of them once, kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Any
 
-from farthing.engine.folder.checkpoint import Checkpoint
-from farthing.engine.network.packing import Ids
-from farthing.errors import InputError
+import numpy as np
+import numpy.typing as npt
+
+Ids = npt.NDArray[np.int32]
 
 PREFIXES_KEPT = 16
-"""Prefixes that are kept: a model has a few prompts, and each has one."""
+"""A model has a few prompts, and each has one."""
 
-Past = TypeVar("Past")
+SHORTEST_PREFIX = 4
+"""Tokens that a shared prefix has at least; of fewer the reuse saves nothing."""
 
 
-class Prefixes(Generic[Past]):
-    """The keys and values of prefixes, each made when it is first asked for. Several threads may ask."""
+class Prefixes:
+    """The keys and values of prefixes on one device, each made when it is first asked for, by whichever lane asks."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._checkpoint = checkpoint
-        self._kept: dict[bytes, Past] = {}
+    def __init__(self) -> None:
+        self._kept: dict[bytes, Any] = {}
         self._lock = Lock()
 
-    def of(self, ids: Ids, make: Callable[[Ids], Past]) -> tuple[Past, bool]:
-        """Return the keys and values of some tokens, and whether they were made just now.
-
-        Args:
-            ids: int32 (P,), at least one token.
-            make: token ids to their keys and values. Not kept: it belongs to the model, which keeps this.
-
-        Raises:
-            InputError: the model attends both ways, or its pooling reads more than the last token.
-        """
-        if not self._checkpoint.reuses_prefixes:
-            raise InputError(
-                f"{self._checkpoint.name}: a prefix is reused by causal models with last-token pooling only"
-            )
+    def of(self, ids: Ids, make: Callable[[Ids], Any]) -> tuple[Any, bool]:
+        """Return the keys and values of some tokens, and whether they were made just now."""
         key = ids.tobytes()
         with self._lock:
             made_now = key not in self._kept
@@ -50,3 +36,16 @@ class Prefixes(Generic[Past]):
                     del self._kept[next(iter(self._kept))]
                 self._kept[key] = made
             return self._kept[key], made_now
+
+
+def shared_prefix(prompt: Ids, texts: Sequence[Ids]) -> int:
+    """Return how many tokens all texts and the prompt begin with; 0 where it would be hardly worth it.
+
+    Every text keeps a token of its own. Where a prompt and a text meet, a tokenizer may join what was apart, so
+    tokens are compared, not characters.
+    """
+    most = min([len(prompt), *(len(one) - 1 for one in texts)])
+    for one in texts:
+        if not np.array_equal(one[:most], prompt[:most]):
+            most = int(np.argmax(one[:most] != prompt[:most]))
+    return most if most >= SHORTEST_PREFIX else 0

@@ -23,7 +23,7 @@ def reused_flops(shape: ModelShape, prefix: int, length: int) -> int:
     Raises:
         InputError: there is a prefix and the model is not causal, or it is not shorter than the text.
 
-    Source: design/theory.md, "Work of one forward pass".
+    Source: the matrix products that are left out, counted as in `flops`.
     """
     _check_prefix(shape, prefix, length)
     return forward_flops(shape, [prefix]).total
@@ -45,22 +45,37 @@ def trimmed_flops(shape: ModelShape, length: int, prefix: int = 0) -> int:
         InputError: the text has no token, there is a prefix and the model is not causal, or it is not shorter
             than the text.
 
-    Source: design/theory.md, "Work of one forward pass".
+    Source: the matrix products that are left out, counted as in `flops`.
     """
     _check_prefix(shape, prefix, length)
     if not shape.layers:
         return 0
-    last, reach = shape.layers - 1, shape.attention_reach[-1]
+    reach = shape.attention_reach[-1]
     pairs = attention_pairs(length, causal=shape.causal, reach=reach)
     if prefix:
         pairs -= attention_pairs(prefix, causal=shape.causal, reach=reach)
     kept = length if reach is None else min(reach + 1, length)
-    block = 2 * shape.hidden * shape.attention_width  # Q and O; K and V stay
-    if last in shape.expert_layers:
+    return kept_block_flops(shape) * (length - prefix - 1) + 4 * (pairs - kept) * shape.attention_width
+
+
+def kept_block_flops(shape: ModelShape) -> int:
+    """Return the FLOPs per token of the last layer's products but those to keys and values."""
+    block = 2 * shape.hidden * shape.attention_width  # Q and O
+    if shape.layers - 1 in shape.expert_layers:
         block += shape.experts_per_token * shape.expert_parameters + shape.experts * shape.hidden
     else:
         block += shape.mlp_parameters
-    return 2 * block * (length - prefix - 1) + 4 * (pairs - kept) * shape.attention_width
+    return 2 * block
+
+
+def prefix_flops(shape: ModelShape, prefix: int) -> int:
+    """Return the FLOPs of making the keys and values of a prefix of so many tokens, on no grid but their own.
+
+    Nothing of the last layer is needed but those.
+    """
+    pairs = attention_pairs(prefix, causal=shape.causal, reach=shape.attention_reach[-1])
+    last = kept_block_flops(shape) * prefix + 4 * pairs * shape.attention_width
+    return forward_flops(shape, [prefix]).total - last
 
 
 def _check_prefix(shape: ModelShape, prefix: int, length: int) -> None:

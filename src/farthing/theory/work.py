@@ -1,15 +1,14 @@
-"""Work: how much was computed, split into what was asked for and what came with it.
-
-Knows tokens and FLOPs, additive over steps and jobs. Knows no time and no money.
-"""
+"""Work: how much was computed, split into what was asked for and what came with it; additive over steps and jobs."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
-from farthing.theory.flops import attention_pairs, forward_flops
-from farthing.theory.savings import reused_flops, trimmed_flops
+from farthing.theory.flops import attention_pairs, forward_flops, linear_flops_per_token
+from farthing.theory.savings import kept_block_flops, prefix_flops, reused_flops, trimmed_flops
 from farthing.theory.shapes import ModelShape
 
 
@@ -46,95 +45,178 @@ class Work:
         """Return the work of both together."""
         return Work(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Work)})
 
-
-def padded_batch_work(shape: ModelShape, lengths: Sequence[int]) -> Work:
-    """Return the work of one batch that is padded to its longest text.
-
-    Args:
-        shape: the model.
-        lengths: tokens of each text of the batch; at least one.
-    """
-    longest, tokens = max(lengths), sum(lengths)
-    useful = forward_flops(shape, lengths).total
-    return Work(
-        useful_tokens=tokens,
-        padded_tokens=longest * len(lengths) - tokens,
-        useful_flops=useful,
-        padded_flops=forward_flops(shape, [longest] * len(lengths)).total - useful,
-    )
+    def again(self) -> Work:
+        """Return this as work that was done a second time and asked for once: all of it is padding."""
+        return Work(
+            padded_tokens=self.useful_tokens + self.padded_tokens - self.reused_tokens,
+            padded_flops=self.executed_flops,
+        )
 
 
-def packed_batch_work(
-    shape: ModelShape,
-    lengths: Sequence[int],
-    *,
-    prefix: int = 0,
-    prefix_known: bool = False,
-    trim: bool = False,
-    grid: int = 0,
-) -> Work:
-    """Return the work of one batch without padding, whose texts may share their first tokens.
+class _Text(NamedTuple):
+    """What one text is worth: FLOPs of its own length, and pairs of tokens that attend, over all layers."""
 
-    The first text computes the prefix, unless it is known, and the others reuse its keys and values. On a grid
-    the linear layers run on the tokens alone; attention runs on every pair of places of a row, seen or not.
-
-    Args:
-        shape: the model.
-        lengths: tokens of each text, the prefix among them; at least one.
-        prefix: tokens that all texts begin with, and that are computed once.
-        prefix_known: whether they were computed before; then `prefix_work` is their own pass.
-        trim: whether the last layer is computed for the pooled token alone, as cls and last-token pooling allow.
-        grid: places of each row of such a grid, at least the tokens that the longest text computes; those of a
-            prefix that all of them reuse come before it. 0 for no grid.
-
-    Raises:
-        InputError: there is a prefix and the model is not causal, or a text is not longer than it.
-    """
-    saved = reused_flops(shape, prefix, min(lengths))  # the same for each text that does not come first
-    texts = [(length, prefix if place or prefix_known else 0) for place, length in enumerate(lengths)]
-    return Work(
-        useful_tokens=sum(lengths),
-        reused_tokens=sum(reused for _, reused in texts),
-        trimmed_tokens=sum(length - reused - 1 for length, reused in texts) if trim else 0,
-        useful_flops=forward_flops(shape, lengths).total,
-        padded_flops=_grid_flops(shape, texts, grid, trim=trim) if grid else 0,
-        reused_flops=saved * (len(texts) - (not prefix_known)),
-        trimmed_flops=sum(trimmed_flops(shape, length, reused) for length, reused in texts) if trim else 0,
-    )
+    useful_flops: int
+    reused_flops: int
+    trimmed_flops: int
+    pairs: int
 
 
-def prefix_work(shape: ModelShape, prefix: int) -> Work:
-    """Return the work of the pass that computes a shared prefix: what every text but one saves by it.
+class WorkCounter:
+    """Counts the work of a model's steps; what a length costs is worked out once."""
 
-    Nothing useful comes out of it, so it takes back the savings of one text: a job whose texts all reuse the
-    prefix is then as one whose first text computed it.
+    def __init__(self, shape: ModelShape, *, trim: bool) -> None:
+        """Take what is the same for all steps.
 
-    Args:
-        shape: a causal model.
-        prefix: tokens of the prefix, on no grid but their own.
-    """
-    return Work(reused_tokens=-prefix, reused_flops=-forward_flops(shape, [prefix]).total)
+        Args:
+            shape: the model.
+            trim: whether the last layer is computed for the pooled token alone, as cls and last-token pooling allow.
+        """
+        self.shape, self.trim = shape, trim
+        self._known: dict[tuple[int, int], _Text] = {}
 
+    def step(
+        self,
+        lengths: Sequence[int],
+        *,
+        prefix: int = 0,
+        prefix_made: bool = False,
+        grid: int = 0,
+        dense: bool = False,
+        filler: Sequence[int] = (),
+    ) -> StepWork:
+        """Return the work of one step.
 
-def _grid_flops(shape: ModelShape, texts: Sequence[tuple[int, int]], grid: int, *, trim: bool) -> int:
-    """Return the FLOPs of attention over the places of a grid that no pair of a text needs.
+        Args:
+            lengths: tokens of each text, a reused prefix among them; at least one text.
+            prefix: tokens that all texts begin with and whose keys and values they reuse.
+            prefix_made: whether this step computed those first.
+            grid: places of each row of the grid that attention runs on, at least the tokens that the longest text
+                computes; 0 for attention without a grid.
+            dense: whether the linear layers run on all places of the grid, too.
+            filler: tokens of texts that ran along although nobody asked for them.
 
-    Args:
-        shape: the model.
-        texts: (tokens, of them reused) of each.
-        grid: places of a row.
-        trim: whether the last layer has one query for each text.
-    """
-    longest = grid + min(reused for _, reused in texts)
-    spare = 0
-    for layer, reach in enumerate(shape.attention_reach):
-        rows = 1 if trim and layer == shape.layers - 1 else grid
-        for length, reused in texts:
-            if rows == 1:
-                needed = length if reach is None else min(reach + 1, length)
+        Raises:
+            InputError: there is a prefix and the model is not causal, or a text is not longer than it.
+        """
+        return StepWork(self, tuple(lengths), prefix, prefix_made, grid, dense, tuple(filler))
+
+    def text(self, length: int, prefix: int) -> _Text:
+        """Return what a text of so many tokens is worth, the first `prefix` of them reused."""
+        known = self._known.get((length, prefix))
+        if known is None:
+            trimmed = trimmed_flops(self.shape, length, prefix) if self.trim else 0
+            useful, reused = forward_flops(self.shape, [length]).total, reused_flops(self.shape, prefix, length)
+            known = self._known[length, prefix] = _Text(useful, reused, trimmed, self._pairs(length, prefix))
+        return known
+
+    def places(self, grid: int, prefix: int) -> int:
+        """Return the pairs of places that attention runs on for one row of a grid, over all layers."""
+        rows = (self.shape.layers - self.trim) * grid + self.trim
+        return rows * (grid + prefix)
+
+    def _pairs(self, length: int, prefix: int) -> int:
+        pairs, causal = 0, self.shape.causal
+        for layer, reach in enumerate(self.shape.attention_reach):
+            if self.trim and layer == self.shape.layers - 1:
+                pairs += length if reach is None else min(reach + 1, length)
             else:
-                needed = attention_pairs(length, causal=shape.causal, reach=reach)
-                if reused:
-                    needed -= attention_pairs(reused, causal=shape.causal, reach=reach)
-            spare += rows * longest - needed
-    return 4 * spare * shape.attention_width
+                pairs += attention_pairs(length, causal=causal, reach=reach)
+                pairs -= attention_pairs(prefix, causal=causal, reach=reach) if prefix else 0
+        return pairs
+
+
+@dataclass(frozen=True, slots=True)
+class StepWork:
+    """What one step computed, in all and text by text; the fields are the arguments of `WorkCounter.step`."""
+
+    counter: WorkCounter
+    lengths: tuple[int, ...]
+    prefix: int = 0
+    prefix_made: bool = False
+    grid: int = 0
+    dense: bool = False
+    filler: tuple[int, ...] = ()
+
+    @property
+    def total(self) -> Work:
+        """The work of the whole step."""
+        useful = padded = reused = trimmed = places = 0
+        for length, texts in Counter(self.lengths).items():
+            one = self.counter.text(length, self.prefix)
+            useful += one.useful_flops * texts
+            reused += one.reused_flops * texts
+            trimmed += one.trimmed_flops * texts
+            spare, flops = self._padding(length, one)
+            places += spare * texts
+            padded += flops * texts
+        texts, tokens = len(self.lengths), sum(self.lengths)
+        shared = self._shared()
+        return Work(
+            useful_tokens=tokens,
+            padded_tokens=places + shared.padded_tokens,
+            reused_tokens=self.prefix * texts + shared.reused_tokens,
+            trimmed_tokens=tokens - (self.prefix + 1) * texts if self.counter.trim else 0,
+            useful_flops=useful,
+            padded_flops=padded + shared.padded_flops,
+            reused_flops=reused + shared.reused_flops,
+            trimmed_flops=trimmed,
+        )
+
+    def each(self) -> list[Work]:
+        """Return the work of each text; together they are `total`.
+
+        A text has the padding of its own row. What ran for none of them, a filler or a prefix that was made now, is
+        shared out in equal parts.
+        """
+        texts, shared = len(self.lengths), self._shared()
+        works = []
+        for row, length in enumerate(self.lengths):
+            one = self.counter.text(length, self.prefix)
+            spare, flops = self._padding(length, one)
+            works.append(
+                Work(
+                    useful_tokens=length,
+                    padded_tokens=spare + _part(shared.padded_tokens, texts, row),
+                    reused_tokens=self.prefix + _part(shared.reused_tokens, texts, row),
+                    trimmed_tokens=length - self.prefix - 1 if self.counter.trim else 0,
+                    useful_flops=one.useful_flops,
+                    padded_flops=flops + _part(shared.padded_flops, texts, row),
+                    reused_flops=one.reused_flops + _part(shared.reused_flops, texts, row),
+                    trimmed_flops=one.trimmed_flops,
+                )
+            )
+        return works
+
+    def _padding(self, length: int, one: _Text) -> tuple[int, int]:
+        """Return the places that the linear layers run on beside a text's tokens, and the FLOPs of all its padding."""
+        if not self.grid:
+            return 0, 0
+        counter = self.counter
+        flops = 4 * counter.shape.attention_width * (counter.places(self.grid, self.prefix) - one.pairs)
+        if not self.dense:
+            return 0, flops
+        spare = self.grid - (length - self.prefix)
+        per_place = linear_flops_per_token(counter.shape)
+        return spare, flops + spare * (per_place - (kept_block_flops(counter.shape) if counter.trim else 0))
+
+    def _shared(self) -> Work:
+        """Return what ran for none of the texts."""
+        if not self.prefix_made and not self.filler:
+            return _NOTHING
+        fillers = [self.counter.text(length, 0) for length in self.filler]
+        return Work(
+            padded_tokens=sum(self.filler),
+            padded_flops=sum(one.useful_flops - one.trimmed_flops for one in fillers),
+            # Nothing useful comes out of making a prefix, so it takes back what reusing it saves.
+            reused_tokens=-self.prefix if self.prefix_made else 0,
+            reused_flops=-prefix_flops(self.counter.shape, self.prefix) if self.prefix_made else 0,
+        )
+
+
+_NOTHING = Work()
+
+
+def _part(whole: int, parts: int, index: int) -> int:
+    """Return one of `parts` parts that together are `whole`."""
+    return (index + 1) * whole // parts - index * whole // parts

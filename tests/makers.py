@@ -54,6 +54,7 @@ _SPEC = DeviceSpec(
 )
 _CALIBRATION = Calibration(
     machine="two cores",
+    device_type="cpu",
     versions={},
     measured_at="2026-11-21T00:00:00+00:00",
     dtype="fp32",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -178,8 +179,42 @@ def test_a_job_of_nothing_divides_by_nothing() -> None:
     json.dumps(bill.as_dict(), allow_nan=False)
 
 
-def test_a_device_faster_than_its_peak_is_not_believed() -> None:
-    honest, broken = receipt(peak_flops_per_s=1e12), receipt(peak_flops_per_s=1.0)
-    assert honest.warnings == ()
-    assert broken.mfu_device > 1
-    assert len(broken.warnings) == 1
+def test_texts_that_failed_got_no_vector_and_the_caller_says_why() -> None:
+    bill = receipt(failed=3, warnings=["3 texts have no vector"], peak_flops_per_s=1e9)
+    assert (bill.texts, bill.embedded, bill.failed) == (10_000, 9_997, 3)
+    assert bill.warnings[0] == "3 texts have no vector"
+    assert bill.warnings[1:] == receipt(peak_flops_per_s=1e9).warnings
+    assert receipt(failed=3, warnings=["a"]).refutes_calibration is False
+
+
+EXECUTED_PER_S = WORK.executed_flops / SECONDS.device
+
+
+@pytest.mark.parametrize(
+    ("share", "refuted"), [(0.5, False), (1.0, False), (1.04, False), (1.06, True), (9.0, True)]
+)
+def test_a_device_faster_than_its_peak_is_not_believed(share: float, refuted: bool) -> None:
+    bill = receipt(peak_flops_per_s=EXECUTED_PER_S / share)
+    assert bill.refutes_calibration is refuted
+    assert [line.startswith("faster than the measured peak") for line in bill.warnings] == [True] * refuted
+
+
+def test_what_reuse_and_trimming_save_is_no_speed() -> None:
+    """Texts of 10 tokens behind a reused prompt of 25: 3.5 tokens are useful for each that runs."""
+    saved = WORK.useful_flops * 25 // 35
+    reused = replace(WORK, reused_flops=saved, padded_flops=0)
+    trimmed = replace(WORK, trimmed_flops=saved, padded_flops=0)
+    for work in (reused, trimmed):
+        bill = receipt(work=work, peak_flops_per_s=work.executed_flops / SECONDS.device / 0.7)
+        assert bill.mfu_device == pytest.approx(0.7 * 35 / 10)
+        assert not bill.refutes_calibration
+        assert bill.warnings == ()
+
+
+@given(
+    st.builds(Work, useful_flops=st.integers(0, 10**15), padded_flops=st.integers(0, 10**15)),
+    st.floats(1, 1e15),
+)
+def test_the_warning_says_what_the_receipt_refutes(work: Work, peak: float) -> None:
+    bill = receipt(work=work, peak_flops_per_s=peak)
+    assert len(bill.warnings) == bill.refutes_calibration

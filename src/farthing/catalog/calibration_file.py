@@ -1,23 +1,24 @@
-"""A calibration as a file of the user's: what `farthing calibrate --output` writes, on this machine or another.
+"""A calibration as a JSON document: what `farthing calibrate --output` writes, on this machine or another.
 
-Knows its keys and refuses a wrong one by file and key. Knows no cache (`calibrations` does) and measures nothing.
+A wrong key is refused by file and key. Those that are kept (`calibrations`) are such documents too.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast, get_args
 
 from farthing.errors import InputError
-from farthing.theory.devices import Calibration, Dtype, ModelCalibration, StepTimes
+from farthing.theory.devices import Calibration, DeviceType, Dtype, ModelCalibration, StepTimes
 
 
 def calibration_document(machine: Calibration, model: ModelCalibration | None) -> dict[str, Any]:
-    """Return the document that `farthing calibrate` writes: one machine, and one model on it if there is one."""
+    """Return the document that `parse_calibration` reads: one device, and one model on it if there is one."""
     return {"machine": asdict(machine), "model": None if model is None else asdict(model)}
 
 
@@ -60,13 +61,23 @@ def read_calibration_file(path: Path) -> tuple[Calibration, ModelCalibration | N
         raise InputError(
             f"{path}: cannot be read as JSON ({error}): give what `farthing calibrate --output FILE` wrote"
         ) from error
+    return parse_calibration(document, path)
+
+
+def parse_calibration(document: object, path: str | Path) -> tuple[Calibration, ModelCalibration | None]:
+    """Return the device and the model, if there is one, of a document that came from a file.
+
+    Raises:
+        InputError: something in it is missing or makes no sense; file and key are named.
+    """
     root = _Table(str(path), "", document)
     machine = root.table("machine")
     calibration = Calibration(
         machine=machine.text("machine"),
+        device_type=cast(DeviceType, machine.choice("device_type", get_args(DeviceType))),
         versions={str(name): str(version) for name, version in machine.table("versions").row.items()},
         measured_at=machine.text("measured_at"),
-        dtype=machine.dtype(),
+        dtype=cast(Dtype, machine.choice("dtype", get_args(Dtype))),
         peak_flops_per_s=machine.number("peak_flops_per_s"),
         peak_source=machine.text("peak_source"),
         bandwidth_bytes_per_s=machine.number("bandwidth_bytes_per_s"),
@@ -76,7 +87,7 @@ def read_calibration_file(path: Path) -> tuple[Calibration, ModelCalibration | N
     model = root.table("model")
     return calibration, ModelCalibration(
         model=model.text("model"),
-        dtype=model.dtype(),
+        dtype=cast(Dtype, model.choice("dtype", get_args(Dtype))),
         streams=model.count("streams"),
         step_times=_step_times(model.table("step_times")),
         new_shape_s=model.number("new_shape_s", zero=True),
@@ -124,10 +135,10 @@ class _Table:
             raise self.wrong(key, "text")
         return str(self.row[key])
 
-    def dtype(self) -> Dtype:
-        if self.row.get("dtype") not in get_args(Dtype):
-            raise self.wrong("dtype", f"one of {', '.join(get_args(Dtype))}")
-        return cast(Dtype, self.row["dtype"])
+    def choice(self, key: str, among: Sequence[str]) -> str:
+        if self.row.get(key) not in among:
+            raise self.wrong(key, f"one of {', '.join(among)}")
+        return str(self.row[key])
 
     def number(self, key: str, zero: bool = False) -> float:
         if not _is_number(self.row.get(key), zero):

@@ -1,7 +1,7 @@
-"""The calibrations of this machine, kept as JSON under the XDG cache directory.
+"""The calibrations of this machine's devices, kept as JSON under the XDG cache directory.
 
-Knows where they lie and when they no longer hold. Measures nothing: `engine.calibration` does. Knows no file of the
-user's: `calibration_file` does.
+Each is kept by what it holds for: a device and a dtype, and of a model its name too. Versions and revisions are not
+part of that: what was measured with others is replaced.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from farthing.catalog.calibration_file import calibration_document, parse_calibration
 from farthing.errors import InputError
-from farthing.theory.devices import Calibration, Dtype, ModelCalibration, StepTimes
+from farthing.theory.devices import Calibration, Dtype, ModelCalibration
 
 
 def calibrations_folder() -> Path:
@@ -25,65 +25,69 @@ def calibrations_folder() -> Path:
 
 
 def save_calibration(calibration: Calibration, folder: Path | None = None) -> Path:
-    """Keep a machine's calibration, replacing an older one of the same dtype."""
-    return _write(_machine_path(calibration.dtype, folder), asdict(calibration))
+    """Keep a device's calibration, replacing an older one of the same device and dtype."""
+    path = _machine_path(calibration.machine, calibration.dtype, folder)
+    return _write(path, calibration_document(calibration, None))
 
 
 def load_calibration(
     dtype: Dtype,
     *,
-    machine: str | None = None,
+    machine: str,
     versions: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> Calibration | None:
-    """Return the kept calibration, or None when there is none or it is of another machine.
+    """Return the kept calibration of a device, or None when there is none.
 
     Args:
         dtype: dtype of the products.
-        machine: identity that it must have; None accepts any.
+        machine: identity of the device.
         versions: library versions that it must have; None accepts any.
         folder: where calibrations are kept.
     """
-    row = _read(_machine_path(dtype, folder))
-    try:
-        calibration = None if row is None else Calibration(**row)
-    except TypeError:
+    calibration, _ = _parsed(_row(_machine_path(machine, dtype, folder)))
+    if calibration is None or (calibration.machine, calibration.dtype) != (machine, dtype):
         return None
-    if calibration is None or not isinstance(calibration.versions, dict):
-        return None
-    same = (machine is None or calibration.machine == machine) and (
-        versions is None or dict(calibration.versions) == dict(versions)
-    )
-    return calibration if same else None
+    return calibration if versions is None or calibration.versions == dict(versions) else None
 
 
-def kept_calibration(dtype: Dtype) -> Calibration:
-    """Return this machine's kept calibration.
+def kept_calibration(dtype: Dtype, folder: Path | None = None) -> Calibration:
+    """Return the kept calibration of the processor, never a card's.
+
+    Where the cache holds several, because the process may use more or fewer cores than before or because machines
+    share a home, it is the newest.
 
     Raises:
-        InputError: it was not calibrated in this dtype yet.
+        InputError: the processor was not calibrated in this dtype yet.
     """
-    calibration = load_calibration(dtype)
-    if calibration is None:
+    paths = (folder or calibrations_folder()).glob(f"machine-{dtype}-*.json")
+    kept = [_parsed(_row(path))[0] for path in paths]
+    processors = [one for one in kept if one is not None and (one.device_type, one.dtype) == ("cpu", dtype)]
+    if not processors:
         option = "" if dtype == "fp32" else f" --dtype {dtype}"
         raise InputError(
             f"device local is not calibrated in {dtype} yet: run `farthing calibrate{option}` first"
         )
-    return calibration
+    return max(processors, key=lambda one: one.measured_at)
 
 
-def discard_calibration(dtype: Dtype, folder: Path | None = None) -> None:
-    """Forget a machine's calibration, and with it those of its models; the next run measures anew."""
-    with suppress(OSError):
-        _machine_path(dtype, folder).unlink()
+def discard_calibration(calibration: Calibration, folder: Path | None = None) -> None:
+    """Forget a device's calibration, and with it those of its models; the next run measures anew.
+
+    One that was measured later in its place stays, and so do those of other devices and dtypes.
+    """
+    path = _machine_path(calibration.machine, calibration.dtype, folder)
+    if _parsed(_row(path))[0] == calibration:
+        with suppress(OSError):
+            path.unlink()
 
 
 def save_model_calibration(
     calibration: ModelCalibration, machine: Calibration, revision: str, folder: Path | None = None
 ) -> Path:
-    """Keep a model's calibration beside the machine's that it belongs to."""
-    row = {"machine": _fingerprint(machine), "revision": revision, **asdict(calibration)}
-    return _write(_model_path(calibration.model, calibration.dtype, folder), row)
+    """Keep a model's calibration together with the device's that it belongs to."""
+    row = {"revision": revision, **calibration_document(machine, calibration)}
+    return _write(_model_path(calibration.model, machine, folder), row)
 
 
 def load_model_calibration(
@@ -93,54 +97,49 @@ def load_model_calibration(
 
     Args:
         model: name of the model.
-        machine: the machine's calibration; the model's must have been measured beside it.
+        machine: the device's calibration; the model's must have been measured beside it. What was measured beside one
+            that was discarded is as wrong as that one.
         revision: revision that the model must have; None accepts any.
         folder: where calibrations are kept.
     """
-    row = _read(_model_path(model, machine.dtype, folder))
-    if row is None or row.pop("machine", None) != _fingerprint(machine):
+    row = _row(_model_path(model, machine, folder))
+    beside, calibration = _parsed(row)
+    if calibration is None or beside != machine or calibration.model != model:
         return None
-    if row.pop("revision", None) != revision and revision is not None:
-        return None
-    try:
-        grid = row.pop("step_times")
-        times = StepTimes(
-            tuple(grid["lengths"]), tuple(grid["step_tokens"]), tuple(tuple(line) for line in grid["seconds"])
-        )
-        return ModelCalibration(step_times=times, **row)
-    except (KeyError, TypeError):
-        return None
+    return calibration if revision in (None, row.get("revision")) else None
 
 
-def _digest(text: str, digits: int) -> str:
+def _machine_path(machine: str, dtype: Dtype, folder: Path | None) -> Path:
+    return (folder or calibrations_folder()) / f"machine-{dtype}-{_digest(machine)}.json"
+
+
+def _model_path(model: str, machine: Calibration, folder: Path | None) -> Path:
+    name = "".join(c if c.isalnum() or c in ".-" else "_" for c in model)
+    digest = _digest(f"{model}\n{machine.machine}")
+    return (folder or calibrations_folder()) / f"model-{name}-{machine.dtype}-{digest}.json"
+
+
+def _digest(text: str) -> str:
     # Imported here: what is answered from the catalog alone need not wait for it.
     import hashlib
 
-    return hashlib.sha256(text.encode()).hexdigest()[:digits]
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _fingerprint(machine: Calibration) -> str:
-    # The time too: what was measured beside a calibration that was discarded is as wrong as that one.
-    text = json.dumps([machine.machine, dict(machine.versions), machine.measured_at], sort_keys=True)
-    return _digest(text, 16)
+def _parsed(row: dict[str, Any]) -> tuple[Calibration, ModelCalibration | None] | tuple[None, None]:
+    try:
+        return parse_calibration(row, "what was kept")
+    except InputError:
+        return None, None
 
 
-def _machine_path(dtype: Dtype, folder: Path | None) -> Path:
-    return (folder or calibrations_folder()) / f"machine-{dtype}.json"
-
-
-def _model_path(model: str, dtype: Dtype, folder: Path | None) -> Path:
-    name = "".join(c if c.isalnum() or c in ".-" else "_" for c in model)
-    return (folder or calibrations_folder()) / f"model-{name}-{_digest(model, 8)}-{dtype}.json"
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """Return the row in a file; a missing or damaged file is as good as none, since it can be measured again."""
+def _row(path: Path) -> dict[str, Any]:
+    """Return what is in a file; a missing or damaged one is as good as none, since it can be measured again."""
     try:
         row = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    return row if isinstance(row, dict) else None
+        return {}
+    return row if isinstance(row, dict) else {}
 
 
 def _write(path: Path, row: Mapping[str, Any]) -> Path:

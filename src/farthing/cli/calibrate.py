@@ -54,7 +54,7 @@ def calibrate(
         loaded = load_model(model, revision=revision, device=device, dtype=kind)
         compiled = loaded.compiled
         machine = calibrate_machine(
-            compiled.dtype, lambda line: shown.update(f"measuring {escape(line)}"), compiled.devices
+            compiled.dtype, lambda line: shown.update(f"measuring {escape(line)}"), compiled.devices[0]
         )
         measured = calibrate_model(loaded, machine, lambda line: shown.update(f"measuring {escape(line)}"))
     if file is not None:

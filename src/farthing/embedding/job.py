@@ -169,6 +169,6 @@ class Job:
             ),
             vector_error=self._model.compiled.vector_error,
         )
-        if receipt.warnings:
-            discard_calibration(self._machine.dtype)
+        if receipt.refutes_calibration:
+            discard_calibration(self._machine)
         return receipt

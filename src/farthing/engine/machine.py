@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from farthing.engine.torch.cards import cards_identity
+from farthing.engine.torch.cards import card_identity
 
-PROCESSOR = ("cpu",)
-"""The devices of a model that runs on the processor."""
+PROCESSOR = "cpu"
+"""The device of a model that runs on the processor."""
 
 _ISA_FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8")
 _LIBRARIES = ("torch", "openvino", "numpy", "tokenizers")
@@ -52,13 +52,13 @@ def this_machine() -> Machine:
     )
 
 
-def identity_of(devices: tuple[str, ...]) -> str:
-    """Return one line that a calibration of these devices is valid for.
+def identity_of(device: str) -> str:
+    """Return one line that a calibration of a device is valid for.
 
     Args:
-        devices: `PROCESSOR`, or cards as torch names them.
+        device: `PROCESSOR`, or a card as torch names it.
     """
-    return this_machine().identity if devices == PROCESSOR else cards_identity(devices)
+    return this_machine().identity if device == PROCESSOR else card_identity(device)
 
 
 def available_cores() -> int:

@@ -1,7 +1,4 @@
-"""The receipt of a job: what was computed, how long it took, how near to the limit, and what it cost.
-
-Knows the keys that others rely on. Knows no file, no weights and no screen.
-"""
+"""The receipt of a job: what was computed, how long it took, how near to the limit, and what it cost."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ _BUSY_CALIBRATION = (
     "it was discarded, and the next run measures anew"
 )
 
-_MOST_MFU = 1.05
+_MOST_OF_PEAK = 1.05
 """A device can beat its measured peak by noise, not by more."""
 
 PredictionBasis = Literal["all", "sample of the lengths"]
@@ -93,7 +90,7 @@ class Receipt:
         revision: revision of its weights.
         device: what it ran on.
         dtype: dtype of the matrix products.
-        texts: texts read; each got exactly one vector.
+        texts: texts read.
         embedded: texts that got a vector.
         duplicates: texts that repeated an earlier one and were not computed again.
         cached: texts that an earlier call had computed and that were served from memory.
@@ -112,7 +109,7 @@ class Receipt:
         prediction_basis: whether every length was known, or a random sample of them.
         usd: what it cost here.
         elsewhere: what the same tokens would cost elsewhere.
-        warnings: why a figure above should not be trusted, if one should not.
+        warnings: what went wrong, and why a figure above should not be trusted, if one should not.
         vector_error: how far a quantized model's vectors are from those of a wider dtype, as measured when it was
             loaded: mean_cosine, least_cosine, texts, against. None where nothing is quantized.
     """
@@ -143,6 +140,14 @@ class Receipt:
     warnings: tuple[str, ...]
     vector_error: Mapping[str, float | str] | None
 
+    @property
+    def refutes_calibration(self) -> bool:
+        """Whether the device was faster than its measured peak allows, so that this peak cannot be right.
+
+        FLOPs that ran are held against it: useful ones count what reuse and trimming saved, and may well exceed it.
+        """
+        return _beats_peak(self.flops.executed, self.seconds.device, self.peak_flops_per_s)
+
     def as_dict(self) -> dict[str, Any]:
         """Return the receipt as plain JSON types, with the documented keys."""
         return {
@@ -171,21 +176,26 @@ def make_receipt(
     usd_per_hour: float | None,
     elsewhere: Sequence[Elsewhere] = (),
     cached: int = 0,
+    failed: int = 0,
+    warnings: Sequence[str] = (),
     vector_error: Mapping[str, float | str] | None = None,
 ) -> Receipt:
-    """Turn what was counted into a receipt; the arguments are as in `Receipt` and `Work`."""
+    """Turn what was counted into a receipt.
+
+    The arguments are as in `Receipt` and `Work`; `warnings` come before the receipt's own.
+    """
     total = None if usd_per_hour is None else usd_per_hour * seconds.wall / SECONDS_PER_HOUR
-    device_mfu = mfu(work.useful_flops, seconds.device, peak_flops_per_s)
+    refuted = _beats_peak(work.executed_flops, seconds.device, peak_flops_per_s)
     return Receipt(
         model=model,
         revision=revision,
         device=device,
         dtype=dtype,
         texts=texts,
-        embedded=texts,
+        embedded=texts - failed,
         duplicates=duplicates,
         cached=cached,
-        failed=0,
+        failed=failed,
         truncated=truncated,
         tokens=TokenCounts(
             input=input_tokens,
@@ -198,7 +208,7 @@ def make_receipt(
         tokens_per_s=_ratio(work.useful_tokens, seconds.wall),
         flops=FlopCounts(useful=work.useful_flops, executed=work.executed_flops),
         mfu=mfu(work.useful_flops, seconds.wall, peak_flops_per_s),
-        mfu_device=device_mfu,
+        mfu_device=mfu(work.useful_flops, seconds.device, peak_flops_per_s),
         peak_flops_per_s=peak_flops_per_s,
         peak_source=peak_source,
         predicted_seconds=predicted_seconds,
@@ -214,9 +224,13 @@ def make_receipt(
             else usd_per_hour * seconds.device / SECONDS_PER_HOUR / input_tokens * TOKENS_PER_MILLION,
         ),
         elsewhere=tuple(elsewhere),
-        warnings=(_BUSY_CALIBRATION,) if device_mfu > _MOST_MFU else (),
+        warnings=(*warnings, *([_BUSY_CALIBRATION] if refuted else [])),
         vector_error=vector_error,
     )
+
+
+def _beats_peak(executed_flops: int, device_s: float, peak_flops_per_s: float) -> bool:
+    return mfu(executed_flops, device_s, peak_flops_per_s) > _MOST_OF_PEAK
 
 
 def _ratio(value: float, by: float) -> float:

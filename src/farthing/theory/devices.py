@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Dtype = Literal["fp32", "bf16", "fp16", "fp8", "int8"]
+DeviceType = Literal["cpu", "cuda"]
 
 DTYPE_BYTES: dict[Dtype, int] = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1}
 """Bytes of one weight or activation."""
@@ -73,10 +74,11 @@ class StepTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """What was measured on this machine, whatever the model.
+    """What was measured of one device, whatever the model.
 
     Attributes:
-        machine: identity of the machine: processor, cores, instruction sets.
+        machine: identity of the device: processor, cores and instruction sets, or card, memory and CUDA.
+        device_type: whether it is the processor or a card, in torch's words.
         versions: versions of the libraries that were measured.
         measured_at: ISO 8601 time of the measurement.
         dtype: dtype of the products.
@@ -86,6 +88,7 @@ class Calibration:
     """
 
     machine: str
+    device_type: DeviceType
     versions: Mapping[str, str]
     measured_at: str
     dtype: Dtype
@@ -96,7 +99,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCalibration:
-    """What was measured of one model on this machine.
+    """What was measured of one model on one device.
 
     Attributes:
         model: name of the model.

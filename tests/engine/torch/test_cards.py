@@ -11,7 +11,7 @@ import torch
 
 from farthing.embedding.embedder import Embedder
 from farthing.engine import cards, model
-from farthing.engine.torch.cards import card_names, cards_identity, copy_bandwidth
+from farthing.engine.torch.cards import card_identity, card_names, copy_bandwidth
 from farthing.engine.torch.engine import TorchModel
 from farthing.errors import InputError
 
@@ -62,8 +62,7 @@ def test_no_card_is_one_error() -> None:
 @pytest.mark.usefixtures("two_cards")
 def test_what_a_calibration_is_valid_for() -> None:
     kind = f"NVIDIA H200, 139 GiB, compute 9.0, CUDA {torch.version.cuda}"
-    assert cards_identity(("cuda:0",)) == f"1 × {kind}"
-    assert cards_identity(("cuda:0", "cuda:1")) == f"2 × {kind}"
+    assert card_identity("cuda:0") == card_identity("cuda:1") == kind
 
 
 def test_a_copy_moves_bytes() -> None:

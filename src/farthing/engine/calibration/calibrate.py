@@ -49,10 +49,10 @@ def ensure_calibrated(
     model: EmbeddingModel, notify: Notify = lambda _: None
 ) -> tuple[Calibration, ModelCalibration]:
     """Return valid calibrations of this machine and the model, measuring what is missing."""
-    dtype, devices = model.compiled.dtype, model.compiled.devices
-    machine = load_calibration(dtype, machine=identity_of(devices), versions=library_versions())
+    dtype, device = model.compiled.dtype, model.compiled.devices[0]
+    machine = load_calibration(dtype, machine=identity_of(device), versions=library_versions())
     if machine is None:
-        machine = calibrate_machine(dtype, notify, devices)
+        machine = calibrate_machine(dtype, notify, device)
     checkpoint = model.checkpoint
     measured = load_model_calibration(checkpoint.name, machine, revision=checkpoint.revision)
     if measured is None:
@@ -61,29 +61,27 @@ def ensure_calibrated(
 
 
 def calibrate_machine(
-    dtype: Dtype = "fp32", notify: Notify = lambda _: None, devices: tuple[str, ...] = PROCESSOR
+    dtype: Dtype = "fp32", notify: Notify = lambda _: None, device: str = PROCESSOR
 ) -> Calibration:
     """Measure the GEMM peak and the memory bandwidth, and keep them. Takes about 6 s.
 
     Args:
         dtype: of the products.
         notify: called before each measurement.
-        devices: the processor, or cards as torch names them. Of several cards the first is measured, and counted as
-            often as there are cards.
+        device: the processor, or a card as torch names it.
     """
     notify(f"matrix peak of this machine in {dtype}")
-    best = measure_gemm_peak(dtype, device=devices[0])[0]
+    best = measure_gemm_peak(dtype, device=device)[0]
     notify("memory bandwidth of this machine")
-    times = "" if len(devices) == 1 else f"{len(devices)} × "
     calibration = Calibration(
-        machine=identity_of(devices),
+        machine=identity_of(device),
+        device_type="cpu" if device == PROCESSOR else "cuda",
         versions=library_versions(),
         measured_at=_now(),
         dtype=dtype,
-        peak_flops_per_s=len(devices) * best.flops_per_s,
-        peak_source=f"measured GEMM, {dtype}: {times}{best.label}",
-        bandwidth_bytes_per_s=len(devices)
-        * (_copy_bandwidth() if devices == PROCESSOR else copy_bandwidth(devices[0])),
+        peak_flops_per_s=best.flops_per_s,
+        peak_source=f"measured GEMM, {dtype}: {best.label}",
+        bandwidth_bytes_per_s=_copy_bandwidth() if device == PROCESSOR else copy_bandwidth(device),
     )
     save_calibration(calibration)
     return calibration
@@ -115,7 +113,7 @@ def _step_times(model: EmbeddingModel) -> tuple[StepTimes, float]:
     lengths = (*(length for length in _LENGTHS if length < longest), longest)
     smallest = max(longest, _SMALLEST_STEP_TOKENS)
     if (
-        model.compiled.devices != PROCESSOR
+        model.compiled.devices[0] != PROCESSOR
     ):  # a card saturates at many more, and a job's steps must not end before
         points = measured_steps(model.compiled.stream(), model.checkpoint.shape.vocabulary, longest)
         smallest = max(smallest, saturating_tokens(points))

@@ -111,7 +111,7 @@ class StepLimit:
     def _calibrated(self) -> int | None:
         model = self._model
         machine = load_calibration(
-            model.compiled.dtype, machine=identity_of(model.compiled.devices), versions=library_versions()
+            model.compiled.dtype, machine=identity_of(model.compiled.devices[0]), versions=library_versions()
         )
         if machine is None:
             return None

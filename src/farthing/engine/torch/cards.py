@@ -37,17 +37,14 @@ def card_names(device: str) -> tuple[str, ...]:
     return tuple(f"cuda:{number}" for number in numbers)
 
 
-def cards_identity(names: tuple[str, ...]) -> str:
-    """Return one line that a calibration of these cards is valid for."""
+def card_identity(name: str) -> str:
+    """Return one line that a calibration of a card is valid for; it is the same for cards of a kind."""
     torch = _torch()
-    kinds = []
-    for name in names:
-        seen = torch.cuda.get_device_properties(name)
-        kinds.append(
-            f"{seen.name}, {seen.total_memory / 2**30:.0f} GiB, compute {seen.major}.{seen.minor}, "
-            f"CUDA {torch.version.cuda}"
-        )
-    return " + ".join(f"{kinds.count(kind)} × {kind}" for kind in dict.fromkeys(kinds))
+    seen = torch.cuda.get_device_properties(name)
+    return (
+        f"{seen.name}, {seen.total_memory / 2**30:.0f} GiB, compute {seen.major}.{seen.minor}, "
+        f"CUDA {torch.version.cuda}"
+    )
 
 
 def copy_bandwidth(name: str, size_bytes: int = _COPY_BYTES) -> float:

@@ -1,6 +1,4 @@
-"""What each family calls its tensors: a small table per family, from our parameters to a checkpoint's.
-
-Knows names, and which tensors are fused in which order. Knows no file and no values.
+"""What each family calls its tensors: a table per family, from our parameters to a checkpoint's.
 
 Source: the state dictionaries that transformers 5.23 saves; NomicBERT's are those of its own code on the hub.
 """
@@ -9,6 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Part(NamedTuple):
+    """A module of a checkpoint; a fused one keeps the weights of several of ours below each other.
+
+    Attributes:
+        name: of the module.
+        index: which of them is meant.
+        fused: whether there are several.
+    """
+
+    name: str
+    index: int
+    fused: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,29 +31,26 @@ class WeightNames:
     Attributes:
         outside: our module → theirs, what stands outside the layers.
         layer: what a layer's tensors begin with; {} is its number.
-        inside: our module in a layer → theirs, in the order in which they are fused.
+        inside: our module in a layer → theirs.
         prefixes: what a checkpoint of the family with a head puts before each name.
         ignored: beginnings of names that no embedding needs: heads and buffers.
     """
 
     outside: Mapping[str, str]
     layer: str
-    inside: Mapping[str, tuple[str, ...]]
+    inside: Mapping[str, str | Part]
     prefixes: tuple[str, ...]
     ignored: tuple[str, ...]
 
-    def sources(self, parameter: str) -> tuple[str, ...]:
-        """Return the checkpoint's names of the tensors that make one of our parameters, in order of fusing.
-
-        Args:
-            parameter: for example `layers.3.attention.qkv.weight`.
-        """
-        module, kind = parameter.rsplit(".", 1)
-        if module.startswith("layers."):
-            _, layer, module = module.split(".", 2)
-            start = self.layer.format(layer)
-            return tuple(f"{start}{source}.{kind}" for source in self.inside[module])
-        return (f"{self.outside[module]}.{kind}",)
+    def source(self, module: str) -> Part:
+        """Return the checkpoint's module that one of ours is in, `layers.3.attention.query` for example."""
+        if not module.startswith("layers."):
+            return Part(self.outside[module], 0, fused=False)
+        _, layer, inside = module.split(".", 2)
+        found, start = self.inside[inside], self.layer.format(layer)
+        if isinstance(found, Part):
+            return found._replace(name=start + found.name)
+        return Part(start + found, 0, fused=False)
 
 
 _HEADS = (
@@ -64,12 +74,14 @@ _BERT = WeightNames(
     },
     layer="encoder.layer.{}.",
     inside={
-        "attention.qkv": ("attention.self.query", "attention.self.key", "attention.self.value"),
-        "attention.output": ("attention.output.dense",),
-        "attention_norm": ("attention.output.LayerNorm",),
-        "mlp.up": ("intermediate.dense",),
-        "mlp.down": ("output.dense",),
-        "mlp_norm": ("output.LayerNorm",),
+        "attention.query": "attention.self.query",
+        "attention.key": "attention.self.key",
+        "attention.value": "attention.self.value",
+        "attention.output": "attention.output.dense",
+        "attention_norm": "attention.output.LayerNorm",
+        "mlp.up": "intermediate.dense",
+        "mlp.down": "output.dense",
+        "mlp_norm": "output.LayerNorm",
     },
     prefixes=("bert.", "roberta.", "model."),
     ignored=(*_HEADS, "embeddings.position_ids", "embeddings.token_type_ids"),
@@ -79,12 +91,14 @@ _DISTILBERT = WeightNames(
     outside=_BERT.outside,
     layer="transformer.layer.{}.",
     inside={
-        "attention.qkv": ("attention.q_lin", "attention.k_lin", "attention.v_lin"),
-        "attention.output": ("attention.out_lin",),
-        "attention_norm": ("sa_layer_norm",),
-        "mlp.up": ("ffn.lin1",),
-        "mlp.down": ("ffn.lin2",),
-        "mlp_norm": ("output_layer_norm",),
+        "attention.query": "attention.q_lin",
+        "attention.key": "attention.k_lin",
+        "attention.value": "attention.v_lin",
+        "attention.output": "attention.out_lin",
+        "attention_norm": "sa_layer_norm",
+        "mlp.up": "ffn.lin1",
+        "mlp.down": "ffn.lin2",
+        "mlp_norm": "output_layer_norm",
     },
     prefixes=("distilbert.",),
     ignored=_BERT.ignored,
@@ -94,12 +108,14 @@ _MPNET = WeightNames(
     outside={**_BERT.outside, "relative.table": "encoder.relative_attention_bias"},
     layer="encoder.layer.{}.",
     inside={
-        "attention.qkv": ("attention.attn.q", "attention.attn.k", "attention.attn.v"),
-        "attention.output": ("attention.attn.o",),
-        "attention_norm": ("attention.LayerNorm",),
-        "mlp.up": ("intermediate.dense",),
-        "mlp.down": ("output.dense",),
-        "mlp_norm": ("output.LayerNorm",),
+        "attention.query": "attention.attn.q",
+        "attention.key": "attention.attn.k",
+        "attention.value": "attention.attn.v",
+        "attention.output": "attention.attn.o",
+        "attention_norm": "attention.LayerNorm",
+        "mlp.up": "intermediate.dense",
+        "mlp.down": "output.dense",
+        "mlp_norm": "output.LayerNorm",
     },
     prefixes=("mpnet.",),
     ignored=_BERT.ignored,
@@ -113,12 +129,15 @@ _NOMIC_BERT = WeightNames(
     },
     layer="encoder.layers.{}.",
     inside={
-        "attention.qkv": ("attn.Wqkv",),
-        "attention.output": ("attn.out_proj",),
-        "attention_norm": ("norm1",),
-        "mlp.up": ("mlp.fc12", "mlp.fc11"),
-        "mlp.down": ("mlp.fc2",),
-        "mlp_norm": ("norm2",),
+        "attention.query": Part("attn.Wqkv", 0),
+        "attention.key": Part("attn.Wqkv", 1),
+        "attention.value": Part("attn.Wqkv", 2),
+        "attention.output": "attn.out_proj",
+        "attention_norm": "norm1",
+        "mlp.gate": "mlp.fc12",
+        "mlp.up": "mlp.fc11",
+        "mlp.down": "mlp.fc2",
+        "mlp_norm": "norm2",
     },
     prefixes=("bert.",),
     ignored=_BERT.ignored,
@@ -127,7 +146,7 @@ _NOMIC_BERT = WeightNames(
 _NOMIC_BERT_PLAIN = WeightNames(
     outside=_NOMIC_BERT.outside,
     layer=_NOMIC_BERT.layer,
-    inside={**_NOMIC_BERT.inside, "mlp.up": ("mlp.fc1",)},
+    inside={**_NOMIC_BERT.inside, "mlp.up": "mlp.fc1"},
     prefixes=_NOMIC_BERT.prefixes,
     ignored=_NOMIC_BERT.ignored,
 )
@@ -140,12 +159,15 @@ _MODERNBERT = WeightNames(
     },
     layer="layers.{}.",
     inside={
-        "attention.qkv": ("attn.Wqkv",),
-        "attention.output": ("attn.Wo",),
-        "attention_norm": ("attn_norm",),
-        "mlp.up": ("mlp.Wi",),
-        "mlp.down": ("mlp.Wo",),
-        "mlp_norm": ("mlp_norm",),
+        "attention.query": Part("attn.Wqkv", 0),
+        "attention.key": Part("attn.Wqkv", 1),
+        "attention.value": Part("attn.Wqkv", 2),
+        "attention.output": "attn.Wo",
+        "attention_norm": "attn_norm",
+        "mlp.gate": Part("mlp.Wi", 0),
+        "mlp.up": Part("mlp.Wi", 1),
+        "mlp.down": "mlp.Wo",
+        "mlp_norm": "mlp_norm",
     },
     prefixes=("model.",),
     ignored=_HEADS,
@@ -155,14 +177,17 @@ _DECODER = WeightNames(
     outside={"embeddings.tokens": "embed_tokens", "norm": "norm"},
     layer="layers.{}.",
     inside={
-        "attention.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-        "attention.query_norm": ("self_attn.q_norm",),
-        "attention.key_norm": ("self_attn.k_norm",),
-        "attention.output": ("self_attn.o_proj",),
-        "attention_norm": ("input_layernorm",),
-        "mlp.up": ("mlp.gate_proj", "mlp.up_proj"),
-        "mlp.down": ("mlp.down_proj",),
-        "mlp_norm": ("post_attention_layernorm",),
+        "attention.query": "self_attn.q_proj",
+        "attention.key": "self_attn.k_proj",
+        "attention.value": "self_attn.v_proj",
+        "attention.query_norm": "self_attn.q_norm",
+        "attention.key_norm": "self_attn.k_norm",
+        "attention.output": "self_attn.o_proj",
+        "attention_norm": "input_layernorm",
+        "mlp.gate": "mlp.gate_proj",
+        "mlp.up": "mlp.up_proj",
+        "mlp.down": "mlp.down_proj",
+        "mlp_norm": "post_attention_layernorm",
     },
     prefixes=("model.",),
     ignored=_HEADS,
@@ -173,9 +198,9 @@ _GEMMA = WeightNames(
     layer=_DECODER.layer,
     inside={
         **_DECODER.inside,
-        "attention_out_norm": ("post_attention_layernorm",),
-        "mlp_norm": ("pre_feedforward_layernorm",),
-        "mlp_out_norm": ("post_feedforward_layernorm",),
+        "attention_out_norm": "post_attention_layernorm",
+        "mlp_norm": "pre_feedforward_layernorm",
+        "mlp_out_norm": "post_feedforward_layernorm",
     },
     prefixes=_DECODER.prefixes,
     ignored=_DECODER.ignored,
@@ -201,7 +226,7 @@ def names_of(family: str, *, gated: bool) -> WeightNames:
     """Return the names of a family's tensors.
 
     Args:
-        family: one of `engine.refusals.SUPPORTED_FAMILIES`.
+        family: one of `engine.folder.refusals.SUPPORTED_FAMILIES`.
         gated: whether its MLP has a gate; NomicBERT's comes either way.
     """
     return _NOMIC_BERT_PLAIN if family == "nomic_bert" and not gated else _FAMILIES[family]

@@ -1,245 +1,175 @@
-"""The one transformer: a torch module built from ModelShape, pooled and normalised inside.
+"""The one transformer: the layers, in the order in which they run, over whatever does the arithmetic.
 
-It takes packed token ids and gives one vector for each text. Every backend runs this module or a graph converted
-from it; there are no twins. A family is a choice of parts: the kind and place of norms, of positions, of the
-attention's reach, of the MLP.
-
-Knows shapes and operations. Knows no checkpoint names (engine/weights.py) and no device.
+A family is a choice of parts: the kind and place of norms, of positions, of the attention's reach, of the MLP.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Generic
 
-from farthing.engine.attention import Attention
-from farthing.engine.folder.checkpoint import DenseShape, Pooling
-from farthing.engine.grid import Grid, Kept
-from farthing.engine.norms import norm_of
-from farthing.engine.positions import RelativeBias, Rotation
-from farthing.theory.shapes import Activation, ModelShape
+from farthing.engine.folder.checkpoint import Checkpoint
+from farthing.engine.folder.head import DenseActivation, Pooling
+from farthing.engine.network.ops import Ops, Sight, T
+from farthing.theory.shapes import ModelShape
 
 
-class Embeddings(nn.Module):
-    """Token embeddings, with those of positions and token types where there are such, summed and normalised."""
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What is computed of a text.
 
-    def __init__(self, shape: ModelShape) -> None:
-        super().__init__()
-        self.tokens = nn.Embedding(shape.vocabulary, shape.hidden)
-        learned = shape.positions == "learned"
-        rows = shape.max_positions + shape.position_offset
-        self.positions = nn.Embedding(rows, shape.hidden) if learned else None
-        self.types = nn.Embedding(shape.token_types, shape.hidden) if shape.token_types else None
-        self.norm = norm_of(shape) if shape.embedding_norm else None
-        self.scale, self.offset = shape.embedding_scale, shape.position_offset
+    Attributes:
+        shape: the transformer.
+        pooling: how token vectors become one.
+        normalize: whether the vector is scaled to length one.
+        dense: activation of each matrix behind the pooling, in order.
+        trim: whether the last layer computes only the token that the pooling reads.
+    """
 
-    def forward(self, ids: Tensor, positions: Tensor) -> Tensor:
-        """Return (T, hidden) from ids and positions of (T,)."""
-        x: Tensor = self.tokens(ids)
-        if self.scale != 1:
-            x = x * self.scale
-        if self.positions is not None:
-            x = x + self.positions(positions + self.offset)
-        if self.types is not None:
-            x = x + self.types.weight[0]  # every text is a single segment, so each token's type is 0
-        return x if self.norm is None else self.norm(x)
+    shape: ModelShape
+    pooling: Pooling
+    normalize: bool
+    dense: tuple[DenseActivation | None, ...] = ()
+    trim: bool = False
 
 
-class Mlp(nn.Module):
-    """Up, activation and down; gate and up in one matrix product where there is a gate."""
+def network_of(checkpoint: Checkpoint) -> Network:
+    """Return the network of a checkpoint, trimmed where its pooling allows it."""
+    return Network(
+        checkpoint.shape,
+        checkpoint.pooling,
+        checkpoint.normalize,
+        tuple(one.activation for one in checkpoint.dense),
+        checkpoint.trimmable,
+    )
 
-    def __init__(self, shape: ModelShape) -> None:
-        super().__init__()
-        self.gated, self.activation = shape.gated_mlp, shape.activation
-        width = (shape.mlp_matrices - 1) * shape.intermediate
-        self.up = nn.Linear(shape.hidden, width, bias=shape.mlp_up_bias)
-        self.down = nn.Linear(shape.intermediate, shape.hidden, bias=shape.mlp_down_bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (T, hidden)."""
-        inner = self.up(x)
-        if self.gated:
-            gate, inner = inner.chunk(2, dim=-1)
-            inner = activated(gate, self.activation) * inner
+def vectors(ops: Ops[T], network: Network) -> T:
+    """Return the vectors of a step's texts, (B, dimension)."""
+    shape, pooling = network.shape, network.pooling
+    x, parts = _embedded(ops, shape), _Layers(ops, shape)
+    for layer in range(shape.layers):
+        kept = pooling if network.trim and layer == shape.layers - 1 else None
+        x = parts.layer(x, layer, kept)
+    if shape.norm_place != "post":
+        x = parts.norm(x, "norm")
+    vectors = x if network.trim else ops.pooled(x, pooling)
+    for index, activation in enumerate(network.dense):
+        (vectors,) = ops.linear(vectors, [f"dense.{index}"])
+        vectors = vectors if activation is None else ops.activated(vectors, activation)
+    return ops.scaled_to_one(vectors) if network.normalize else vectors
+
+
+def keys_and_values(ops: Ops[T], shape: ModelShape) -> Iterator[tuple[T, T]]:
+    """Yield each layer's keys and values of a step of one text, (T, KV heads, size) each."""
+    x, parts = _embedded(ops, shape), _Layers(ops, shape)
+    for layer in range(shape.layers):
+        yield parts.key_and_value(parts.attention_input(x, layer), layer)
+        if layer < shape.layers - 1:
+            x = parts.layer(x, layer, None)
+
+
+def score_scale(shape: ModelShape) -> float:
+    """Return the factor on the scores."""
+    return shape.head_size**-0.5 if shape.attention_scale is None else shape.attention_scale
+
+
+def _embedded(ops: Ops[T], shape: ModelShape) -> T:
+    """Return (T, hidden): token embeddings, with those of positions and types, summed and normalised."""
+    x = ops.embedded("embeddings.tokens", ops.ids)
+    if shape.embedding_scale != 1:
+        x = ops.multiply(x, shape.embedding_scale)
+    if shape.positions == "learned":
+        x = ops.add(x, ops.embedded("embeddings.positions", ops.positions))
+    if shape.token_types:  # every text is a single segment, so each token's type is 0
+        x = ops.add(x, ops.first_row("embeddings.types"))
+    return ops.norm(x, "embeddings.norm", shape.norm, shape.norm_epsilon) if shape.embedding_norm else x
+
+
+class _Layers(Generic[T]):
+    """The layers of a shape over one step."""
+
+    def __init__(self, ops: Ops[T], shape: ModelShape) -> None:
+        self._ops, self._shape = ops, shape
+        self._rotation: tuple[T, T] | None = None
+        self._local_rotation: tuple[T, T] | None = None
+        if shape.positions == "rotary" and shape.rotary_theta is not None:
+            size, local = int(shape.head_size * shape.rotary_share), shape.rotary_theta_local
+            self._rotation = self._local_rotation = ops.rotation(shape.rotary_theta, size)
+            if local not in (None, shape.rotary_theta):
+                self._local_rotation = ops.rotation(local, size)
+
+    def layer(self, x: T, layer: int, kept: Pooling | None) -> T:
+        """Return (T, hidden) after a layer, or (B, hidden) of the kept tokens."""
+        ops, name, place = self._ops, f"layers.{layer}", self._shape.norm_place
+        moved = self._attention(self.attention_input(x, layer), layer, kept)
+        if place == "sandwich":
+            moved = self.norm(moved, f"{name}.attention_out_norm")
+        x = ops.add(x if kept is None else ops.rows(x, ops.pooled_rows(kept)), moved)
+        if place == "post":
+            x = self.norm(x, f"{name}.attention_norm")
+            return self.norm(ops.add(x, self._mlp(x, name)), f"{name}.mlp_norm")
+        moved = self._mlp(self.norm(x, f"{name}.mlp_norm"), name)
+        if place == "sandwich":
+            moved = self.norm(moved, f"{name}.mlp_out_norm")
+        return ops.add(x, moved)
+
+    def attention_input(self, x: T, layer: int) -> T:
+        """Return what a layer's attention reads of the residual stream."""
+        unnormed = self._shape.norm_place == "post" or (layer == 0 and not self._shape.first_attention_norm)
+        return x if unnormed else self.norm(x, f"layers.{layer}.attention_norm")
+
+    def norm(self, x: T, name: str) -> T:
+        """Return the norm of the residual stream."""
+        return self._ops.norm(x, name, self._shape.norm, self._shape.norm_epsilon)
+
+    def key_and_value(self, x: T, layer: int) -> tuple[T, T]:
+        """Return the keys and values of all tokens, (T, KV heads, size) each."""
+        name = f"layers.{layer}.attention"
+        key, value = self._ops.linear(x, [f"{name}.key", f"{name}.value"])
+        return self._turned(key, layer, "key"), self._ops.heads(value, self._shape.kv_heads)
+
+    def _attention(self, x: T, layer: int, kept: Pooling | None) -> T:
+        ops, shape, name = self._ops, self._shape, f"layers.{layer}.attention"
+        if kept is None:
+            query, key, value = ops.linear(x, [f"{name}.query", f"{name}.key", f"{name}.value"])
+            keys, values = self._turned(key, layer, "key"), ops.heads(value, shape.kv_heads)
         else:
-            inner = activated(inner, self.activation)
-        down: Tensor = self.down(inner)
+            (query,) = ops.linear(ops.rows(x, ops.pooled_rows(kept)), [f"{name}.query"])
+            keys, values = self.key_and_value(x, layer)
+        sight = Sight(
+            layer,
+            score_scale(shape),
+            shape.causal,
+            shape.attention_reach[layer],
+            shape.relative_buckets > 0,
+        )
+        mixed = ops.attend(self._turned(query, layer, "query", kept), keys, values, sight, kept)
+        (moved,) = ops.linear(mixed, [f"{name}.output"])
+        return moved
+
+    def _turned(self, x: T, layer: int, part: str, kept: Pooling | None = None) -> T:
+        """Return queries or keys as heads, normalised and rotated where the model does so."""
+        ops, shape = self._ops, self._shape
+        heads = ops.heads(x, shape.heads if part == "query" else shape.kv_heads)
+        if shape.qk_norm:
+            heads = ops.norm(heads, f"layers.{layer}.attention.{part}_norm", "rms_norm", shape.norm_epsilon)
+        rotation = self._rotation if shape.attention_reach[layer] is None else self._local_rotation
+        if rotation is None:
+            return heads
+        if kept is not None:
+            rows = ops.pooled_rows(kept)
+            rotation = ops.rows(rotation[0], rows), ops.rows(rotation[1], rows)
+        return ops.rotated(heads, rotation)
+
+    def _mlp(self, x: T, name: str) -> T:
+        ops, kind = self._ops, self._shape.activation
+        if self._shape.gated_mlp:
+            gate, inner = ops.linear(x, [f"{name}.mlp.gate", f"{name}.mlp.up"])
+            inner = ops.multiply(ops.activated(gate, kind), inner)
+        else:
+            (inner,) = ops.linear(x, [f"{name}.mlp.up"])
+            inner = ops.activated(inner, kind)
+        (down,) = ops.linear(inner, [f"{name}.mlp.down"])
         return down
-
-
-class Layer(nn.Module):
-    """Attention and MLP, each with its residual sum and the norms around it."""
-
-    def __init__(self, shape: ModelShape, layer: int) -> None:
-        super().__init__()
-        self.place = shape.norm_place
-        self.attention, self.mlp = Attention(shape, layer), Mlp(shape)
-        unnormed = layer == 0 and not shape.first_attention_norm
-        self.attention_norm = None if unnormed else norm_of(shape)
-        self.mlp_norm = norm_of(shape)
-        sandwich = shape.norm_place == "sandwich"
-        self.attention_out_norm = norm_of(shape) if sandwich else None
-        self.mlp_out_norm = norm_of(shape) if sandwich else None
-
-    def forward(
-        self,
-        x: Tensor,
-        grid: Grid,
-        rotation: Rotation | None,
-        bias: Tensor | None,
-        past: Tensor | None = None,
-        kept: Kept | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Return (T, hidden), or (B, hidden) of the kept tokens, and keys and values; as in `Attention`."""
-        before = self.place != "post"
-        read = self.attention_norm(x) if before and self.attention_norm is not None else x
-        moved, made = self.attention(read, grid, rotation, bias, past, kept)
-        if self.attention_out_norm is not None:
-            moved = self.attention_out_norm(moved)
-        x = (x if kept is None else x[kept.rows]) + moved
-        if not before and self.attention_norm is not None:
-            x = self.attention_norm(x)
-        moved = self.mlp(self.mlp_norm(x) if before else x)
-        if self.mlp_out_norm is not None:
-            moved = self.mlp_out_norm(moved)
-        x = x + moved
-        return x if before else self.mlp_norm(x), made
-
-
-class Transformer(nn.Module):
-    """Packed token ids in, one vector for each text out."""
-
-    def __init__(
-        self,
-        shape: ModelShape,
-        pooling: Pooling,
-        normalize: bool,
-        dense: tuple[DenseShape, ...] = (),
-        *,
-        trimmed: bool = True,
-    ) -> None:
-        """Build the module with uninitialised meaning: weights come from `engine.weights`.
-
-        Args:
-            shape: the model.
-            pooling: how token vectors become one.
-            normalize: whether the vector is scaled to length one.
-            dense: matrices behind the pooling.
-            trimmed: whether the last layer computes only the tokens that the pooling reads.
-        """
-        super().__init__()
-        self.shape = shape
-        self.embeddings = Embeddings(shape)
-        self.relative = RelativeBias(shape) if shape.relative_buckets else None
-        self.layers = nn.ModuleList(Layer(shape, layer) for layer in range(shape.layers))
-        self.norm = norm_of(shape) if shape.norm_place != "post" else None
-        self.dense = nn.ModuleList(nn.Linear(one.inputs, one.outputs, bias=one.bias) for one in dense)
-        self.activations = tuple(one.activation for one in dense)
-        self.pooling: Pooling = pooling
-        self.normalize = normalize
-        self.trimmed = trimmed and pooling in ("cls", "last_token")
-
-    def forward(
-        self,
-        ids: Tensor,
-        positions: Tensor,
-        slots: Tensor,
-        places: Tensor,
-        lengths: Tensor,
-        past: Tensor | None = None,
-    ) -> Tensor:
-        """Return vectors of shape (B, dimension). The arguments are those of `engine.packing.PackedStep`.
-
-        Args:
-            ids: int32 (T,).
-            positions: int32 (T,), from 0, whatever prefix there is.
-            slots: int32 (B, S).
-            places: int32 (T,).
-            lengths: int32 (B,).
-            past: keys and values of a shared prefix of P tokens, (layers, 2, P, kv).
-        """
-        return self._vectors(*self.states(ids, positions, slots, places, lengths, past)[:2])
-
-    def states(
-        self,
-        ids: Tensor,
-        positions: Tensor,
-        slots: Tensor,
-        places: Tensor,
-        lengths: Tensor,
-        past: Tensor | None = None,
-    ) -> tuple[Tensor, Grid, Tensor]:
-        """Return the last layer's states, where they stand, and all keys and values (layers, 2, T, kv).
-
-        The states are (T, hidden), or where the last layer is trimmed (B, hidden).
-        """
-        prefix = 0 if past is None else past.shape[2]
-        bounds = functional.pad(lengths.cumsum(0), (1, 0)).to(torch.int32)
-        grid = Grid(positions + prefix, slots, places, lengths, bounds, prefix)
-        x = self.embeddings(ids, grid.positions)
-        rotations = self._rotations(grid.positions)
-        bias = None if self.relative is None else self.relative(grid.keys, grid.keys)
-        made = []
-        for index, layer in enumerate(self.layers):
-            local = self.shape.attention_reach[index] is not None
-            kept = self._kept(grid) if self.trimmed and index == self.shape.layers - 1 else None
-            x, pair = layer(x, grid, rotations[local], bias, None if past is None else past[index], kept)
-            made.append(pair)
-        return x if self.norm is None else self.norm(x), grid, torch.stack(made)
-
-    def _rotations(self, positions: Tensor) -> tuple[Rotation | None, Rotation | None]:
-        """Return the rotary positions of layers without and with a limited reach."""
-        shape = self.shape
-        if shape.positions != "rotary" or shape.rotary_theta is None:
-            return None, None
-        size = int(shape.head_size * shape.rotary_share)
-        everywhere = Rotation(positions, shape.rotary_theta, size)
-        if shape.rotary_theta_local is None or shape.rotary_theta_local == shape.rotary_theta:
-            return everywhere, everywhere
-        return everywhere, Rotation(positions, shape.rotary_theta_local, size)
-
-    def _kept(self, grid: Grid) -> Kept:
-        """Return the token of each text that the pooling reads."""
-        if self.pooling == "cls":
-            return Kept(grid.slots[:, 0], last=False)
-        return Kept(grid.slots.gather(1, (grid.lengths - 1).long()[:, None])[:, 0], last=True)
-
-    def _vectors(self, x: Tensor, grid: Grid) -> Tensor:
-        """Return (B, dimension): pooled, through the matrices behind, scaled."""
-        if self.pooling in ("cls", "last_token"):
-            vectors = x if self.trimmed else x[self._kept(grid).rows]
-        else:
-            own = grid.keys[None, :]
-            weight = (own < grid.lengths[:, None]).to(x.dtype)
-            if self.pooling == "weighted_mean":
-                weight = weight * (own + 1)
-            vectors = (x[grid.slots] * weight[:, :, None]).sum(dim=1) / weight.sum(dim=1, keepdim=True)
-        for dense, activation in zip(self.dense, self.activations, strict=True):
-            vectors = dense(vectors)
-            if activation is not None:
-                vectors = torch.tanh(vectors) if activation == "tanh" else activated(vectors, activation)
-        return functional.normalize(vectors, dim=-1) if self.normalize else vectors
-
-
-class PrefixStates(nn.Module):
-    """What texts reuse that begin with the same tokens: their keys and values in every layer."""
-
-    def __init__(self, model: Transformer) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self, ids: Tensor, positions: Tensor, slots: Tensor, places: Tensor, lengths: Tensor
-    ) -> Tensor:
-        """Return (layers, 2, P, kv) of one text of P tokens."""
-        return self.model.states(ids, positions, slots, places, lengths)[2]
-
-
-def activated(x: Tensor, activation: Activation) -> Tensor:
-    """Return the activation of `x`."""
-    if activation == "gelu":
-        return functional.gelu(x)
-    if activation == "gelu_tanh":
-        return functional.gelu(x, approximate="tanh")
-    return functional.relu(x) if activation == "relu" else functional.silu(x)

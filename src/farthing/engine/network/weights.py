@@ -1,126 +1,133 @@
-"""Checkpoint tensors to the Transformer's parameters, one at a time, fused and checked.
-
-Knows files and shapes. Which tensors make a parameter is in `weight_names`.
-"""
+"""A checkpoint's weights under our names, checked against the shape that config.json describes."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from contextlib import ExitStack
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
-import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
 from farthing.engine.folder.checkpoint import Checkpoint
-from farthing.engine.network.transformer import Transformer
+from farthing.engine.folder.tensors import TensorFile, as_float32, is_finite
 from farthing.engine.folder.weight_names import WeightNames, names_of
 from farthing.errors import ModelError
+from farthing.theory.shapes import ModelShape
 
 _NAMED = 3
 """Tensors that an error names; of more it gives the number."""
 
+def weights_of(checkpoint: Checkpoint) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    """Yield our parameters by name, `layers.3.attention.query.weight` for example.
 
-def load_transformer(
-    checkpoint: Checkpoint, dtype: torch.dtype = torch.float32, *, trimmed: bool = True
-) -> Transformer:
-    """Return the checkpoint's transformer with its weights, on the CPU, ready for inference.
-
-    Tensors are read from memory-mapped files one parameter at a time: beside the module itself no more than one
-    of them is in memory.
-
-    Args:
-        checkpoint: the model folder.
-        dtype: of the parameters.
-        trimmed: whether the last layer computes only the tokens that the pooling reads.
+    What is stored in float32 shares the mapped file's memory; other types are widened, one tensor at a time.
 
     Raises:
         ModelError: a file is damaged, or a tensor is missing, too many, has a wrong shape or is not finite.
     """
-    with torch.device("meta"):
-        model = Transformer(
-            checkpoint.shape, checkpoint.pooling, checkpoint.normalize, checkpoint.dense, trimmed=trimmed
-        )
-    names = names_of(checkpoint.shape.family, gated=checkpoint.shape.gated_mlp)
-    state: dict[str, Tensor] = {}
-    with ExitStack() as stack:
-        files = _Tensors(checkpoint, names, stack)
-        for name, parameter in model.named_parameters():
-            if not name.startswith("dense."):
-                state[name] = files.fused(name, parameter.shape, dtype)
-        files.check_all_used()
-        state |= _dense_state(checkpoint, dtype, stack)
-    if checkpoint.shape.norm_unit_offset:
-        for name in state:
-            if name == "norm.weight" or name.endswith("_norm.weight"):
-                state[name] += 1
-    model.load_state_dict(state, assign=True)
-    return model.eval().requires_grad_(False)
+    tensors = _Tensors(checkpoint)
+    shape = checkpoint.shape
+    for module, size, bias in _modules(shape):
+        for kind, wanted in (("weight", size), *((("bias", size[:1]),) if bias else ())):
+            values = tensors.part(module, kind, wanted)
+            if shape.norm_unit_offset and module.endswith("norm"):
+                values = values + 1
+            if module == "embeddings.positions":
+                values = values[shape.position_offset :]
+            yield f"{module}.{kind}", values
+    tensors.check_all_used()
+    for index, dense in enumerate(checkpoint.dense):
+        file = TensorFile(dense.weights)
+        yield f"dense.{index}.weight", _whole(file, "linear.weight", (dense.outputs, dense.inputs))
+        if dense.bias:
+            yield f"dense.{index}.bias", _whole(file, "linear.bias", (dense.outputs,))
+
+
+def _modules(shape: ModelShape) -> Iterator[tuple[str, tuple[int, ...], bool]]:
+    """Yield our modules with the size of their weight and whether they have a bias."""
+    h, width, kv, inner = shape.hidden, shape.attention_width, shape.kv_width, shape.intermediate
+    norm_bias = shape.norm == "layer_norm" and shape.norm_bias
+    yield "embeddings.tokens", (shape.vocabulary, h), False
+    if shape.positions == "learned":
+        yield "embeddings.positions", (shape.max_positions + shape.position_offset, h), False
+    if shape.token_types:
+        yield "embeddings.types", (shape.token_types, h), False
+    if shape.embedding_norm:
+        yield "embeddings.norm", (h,), norm_bias
+    if shape.relative_buckets:
+        yield "relative.table", (shape.relative_buckets, shape.heads), False
+    for layer in range(shape.layers):
+        start = f"layers.{layer}."
+        for name, rows in (("query", width), ("key", kv), ("value", kv)):
+            yield f"{start}attention.{name}", (rows, h), shape.attention_bias
+        if shape.qk_norm:
+            yield f"{start}attention.query_norm", (shape.head_size,), False
+            yield f"{start}attention.key_norm", (shape.head_size,), False
+        yield f"{start}attention.output", (h, width), shape.output_bias
+        if layer or shape.first_attention_norm:
+            yield f"{start}attention_norm", (h,), norm_bias
+        yield f"{start}mlp_norm", (h,), norm_bias
+        if shape.norm_place == "sandwich":
+            yield f"{start}attention_out_norm", (h,), norm_bias
+            yield f"{start}mlp_out_norm", (h,), norm_bias
+        if shape.gated_mlp:
+            yield f"{start}mlp.gate", (inner, h), shape.mlp_up_bias
+        yield f"{start}mlp.up", (inner, h), shape.mlp_up_bias
+        yield f"{start}mlp.down", (h, inner), shape.mlp_down_bias
+    if shape.norm_place != "post":
+        yield "norm", (h,), norm_bias
 
 
 class _Tensors:
     """The tensors of a checkpoint's files by name, and which of them were used."""
 
-    def __init__(self, checkpoint: Checkpoint, names: WeightNames, stack: ExitStack) -> None:
-        self._names, self._shape, self._paths = names, checkpoint.shape, checkpoint.weights
-        self._where: dict[str, tuple[Path, str, Any]] = {}
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        shape = checkpoint.shape
+        self._names = names_of(shape.family, gated=shape.gated_mlp)
+        self._heads = (shape.attention_width, shape.kv_width, shape.kv_width)
+        self._first = checkpoint.weights[0]
+        self._where: dict[str, tuple[TensorFile, str]] = {}
+        for path in checkpoint.weights:
+            file = TensorFile(path)
+            self._where |= {_plain(key, self._names): (file, key) for key in file}
         self._used: set[str] = set()
-        for path in self._paths:
-            file = stack.enter_context(opened(path))
-            for key in file.keys():  # noqa: SIM118 - not a dictionary
-                self._where[_plain(key, names)] = path, key, file
+        self._last: tuple[str, npt.NDArray[np.float32]] | None = None
 
-    def fused(self, parameter: str, shape: torch.Size, dtype: torch.dtype) -> Tensor:
-        """Return one of our parameters, of the given shape, its parts below each other."""
-        sources = self._names.sources(parameter)
-        whole = torch.empty(shape, dtype=dtype)
-        row = 0
-        for source, rows in zip(sources, self._rows(shape, len(sources)), strict=True):
-            path, key, file = self._found(source, parameter)
-            sizes, wanted = tuple(file.get_slice(key).get_shape()), (rows, *shape[1:])
-            if sizes != wanted:
-                raise ModelError(f"{path}: {key} has shape {sizes}, config.json says {wanted}")
-            part = whole[row : row + rows]
-            part.copy_(_read(file, key, path))
-            if not _is_finite(part):
-                raise ModelError(f"{path}: {key} holds values that are not finite in {dtype}")
-            row += rows
-        return whole
-
-    def _rows(self, shape: torch.Size, parts: int) -> tuple[int, ...]:
-        """Return the rows of each tensor that is fused: queries, keys and values, or equal parts."""
-        kv_width = self._shape.kv_width
-        return (shape[0] - 2 * kv_width, kv_width, kv_width) if parts == 3 else (shape[0] // parts,) * parts
+    def part(self, module: str, kind: str, wanted: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """Return one of our parameters, of the wanted shape: a tensor, or some rows of one."""
+        source = self._names.source(module)
+        name = self._found(f"{source.name}.{kind}", f"{module}.{kind}")
+        parts: tuple[int, ...] = wanted[:1]
+        if source.fused:
+            parts = self._heads if ".attention." in module else wanted[:1] * 2
+        if self._last is None or self._last[0] != name:
+            file, key = self._where[name]
+            self._last = name, _whole(file, key, (sum(parts), *wanted[1:]))
+        start = sum(parts[: source.index])
+        return self._last[1][start : start + parts[source.index]]
 
     def check_all_used(self) -> None:
         """Refuse tensors that no part of the model is for: the weights are another model's than config.json's."""
-        extra = [key for name, (_, key, _) in self._where.items() if not self._is_known(name)]
+        extra = [where for name, where in self._where.items() if not self._is_known(name)]
         if extra:
+            named = ", ".join(key for _, key in extra[:_NAMED])
             more = f" and {len(extra) - _NAMED} more" if len(extra) > _NAMED else ""
             raise ModelError(
-                f"{self._where[_plain(extra[0], self._names)][0]}: tensor {', '.join(extra[:_NAMED])}{more}: "
-                "nothing in config.json is made of it; do the two files belong together?"
+                f"{extra[0][0].path}: tensor {named}{more}: nothing in config.json is made of it; do the two files "
+                "belong together?"
             )
 
     def _is_known(self, name: str) -> bool:
         buffer = name.endswith(("rotary_emb.inv_freq", "position_ids", "masked_bias"))
         return name in self._used or buffer or name.startswith(self._names.ignored)
 
-    def _found(self, source: str, parameter: str) -> tuple[Path, str, Any]:
+    def _found(self, source: str, parameter: str) -> str:
         # Old checkpoints call LayerNorm's parameters gamma and beta.
-        old = source.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
-            "LayerNorm.bias", "LayerNorm.beta"
-        )
+        old = source.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
         for name in (source, old):
             if name in self._where:
                 self._used.add(name)
-                return self._where[name]
-        raise ModelError(
-            f"{self._paths[0]}: tensor {source} is missing; config.json asks for it as {parameter}"
-        )
+                return name
+        raise ModelError(f"{self._first}: tensor {source} is missing; config.json asks for it as {parameter}")
 
 
 def _plain(key: str, names: WeightNames) -> str:
@@ -131,49 +138,12 @@ def _plain(key: str, names: WeightNames) -> str:
     return key
 
 
-def _dense_state(checkpoint: Checkpoint, dtype: torch.dtype, stack: ExitStack) -> dict[str, Tensor]:
-    """Return the parameters of the matrices behind the pooling."""
-    state = {}
-    for index, dense in enumerate(checkpoint.dense):
-        file = stack.enter_context(opened(dense.weights))
-        wanted: Mapping[str, tuple[int, ...]] = {"weight": (dense.outputs, dense.inputs)}
-        if dense.bias:
-            wanted = {**wanted, "bias": (dense.outputs,)}
-        for kind, shape in wanted.items():
-            key = f"linear.{kind}"
-            if key not in file.keys():  # noqa: SIM118
-                raise ModelError(f"{dense.weights}: tensor {key} is missing")
-            tensor = _read(file, key, dense.weights).to(dtype)
-            if tuple(tensor.shape) != shape:
-                raise ModelError(
-                    f"{dense.weights}: {key} has shape {tuple(tensor.shape)}, its config.json says {shape}"
-                )
-            if not _is_finite(tensor):
-                raise ModelError(f"{dense.weights}: {key} holds values that are not finite")
-            state[f"dense.{index}.{kind}"] = tensor
-    return state
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    """Say whether all numbers are finite, in one pass over them and without another tensor of their number."""
-    return all(math.isfinite(bound) for bound in torch.aminmax(tensor))
-
-
-def opened(path: Path) -> Any:
-    """Return an open safetensors file, memory-mapped.
-
-    Raises:
-        ModelError: it is missing, damaged or cut off.
-    """
-    try:
-        return safe_open(path, "pt")
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read as safetensors: {error}") from error
-
-
-def _read(file: Any, key: str, path: Path) -> Tensor:
-    try:
-        tensor: Tensor = file.get_tensor(key)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{path}: tensor {key} cannot be read: {error}") from error
-    return tensor
+def _whole(file: TensorFile, key: str, wanted: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    if key not in file:
+        raise ModelError(f"{file.path}: tensor {key} is missing")
+    if file.shape(key) != wanted:
+        raise ModelError(f"{file.path}: {key} has shape {file.shape(key)}, config.json says {wanted}")
+    values = as_float32(file.array(key))
+    if not is_finite(values):
+        raise ModelError(f"{file.path}: {key} holds values that are not finite in float32")
+    return values

@@ -1,4 +1,4 @@
-"""The transformer as an OpenVINO graph on the CPU, compiled, and run on streams.
+"""A checkpoint on the processor, run by OpenVINO: a graph for each mode, built from the shape and compiled once.
 
 Source of the choices: docs/decisions/0001-cpu-engine.md.
 """
@@ -6,215 +6,157 @@ Source of the choices: docs/decisions/0001-cpu-engine.md.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from farthing.engine.contract import Ids, Lane, Mode, Ran, require_same_process
 from farthing.engine.folder.checkpoint import Checkpoint
-from farthing.engine.compiled import Mode, Vectors
-from farthing.engine.dense_graph import made_dense, padded
-from farthing.engine.graphs import import_openvino, read_graph
 from farthing.engine.machine import available_cores
-from farthing.engine.network.packing import Ids, packed
+from farthing.engine.network.packing import dense_width, grid_width, packed, padded
+from farthing.engine.network.transformer import network_of
+from farthing.engine.network.weights import weights_of
 from farthing.engine.prefixes import Prefixes
+from farthing.engine.openvino.graph import prefix_graph, vector_graph
+from farthing.engine.openvino.runtime import import_openvino, openvino_errors
 from farthing.errors import EngineError, InputError
 from farthing.theory.devices import Dtype
+from farthing.theory.shapes import ModelShape
+from farthing.theory.work import WorkCounter
 
 _PRECISIONS: dict[Dtype, str] = {"fp32": "f32", "bf16": "bf16"}
 _SHAPES_KEPT: Mapping[Mode, int] = {"throughput": 8, "latency": 32}
 """Executors of a kind that each stream keeps for shapes seen before. Packed steps are no slower with 8 than with 200,
 short texts alone are. 200 take 60 MB more over 800 shapes of MiniLM's, and none take more still (docs/log.md)."""
 
-_PRIMITIVES_VARIABLE = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
-_PRIMITIVES_KEPT = 16
-"""The same, of the library below OpenVINO: 1,024 unless said otherwise, 15 MB that no step is faster for."""
-
-_PLACES = 16
-"""Places of a row that attention's kernels take together: as many fp32 numbers as AVX-512 has in a register."""
-
 Past = npt.NDArray[np.float32]
 
 
-def grid_width(longest: int) -> int:
-    """Return the width of attention's grid for texts of so many tokens at most.
+class OpenVinoEngine:
+    """As `contract.Engine`. Each mode holds the weights of the linear layers in an order of its own.
 
-    The last places of a row cost the kernels about as much as 16 do. Where they are half of 16 or more, a grid that
-    is filled up makes whole steps up to 7 % faster; where they are fewer, up to 8 % slower (docs/log.md).
-    """
-    return -(-longest // _PLACES) * _PLACES if longest % _PLACES >= _PLACES // 2 else longest
-
-
-class OpenVinoModel:
-    """A graph that is compiled for a mode when a stream of that mode is first asked for.
-
-    Each mode holds the weights of the linear layers in an order of its own: 45 MB for MiniLM, as much again for the
-    second. Embedding tables are read from the file and shared.
-
-    Attributes:
-        streams: steps side by side in the mode for throughput, one thread each; latency has one on all threads.
-        dtype: of the matrix products.
-        dimension: width of a vector.
+    Embedding tables, and whatever else is stored in float32, are shared with the mapped file.
     """
 
-    devices: tuple[str, ...] = ("cpu",)
+    device = "cpu"
     vector_error = None
+    step_tokens = 1024
+    """On two processors MiniLM's line saturates at 100 to 300 tokens, and steps of 1,024 still bring 3 to 4 % more than
+    those of 256: what a step costs in Python and what a new shape costs are not in the line (docs/log.md)."""
 
-    def __init__(self, checkpoint: Checkpoint, dtype: Dtype = "fp32", streams: int | None = None) -> None:
-        """Read the checkpoint's graph, converting it first when no cached one fits.
+    def __init__(self, checkpoint: Checkpoint, dtype: Dtype = "fp32", threads: int | None = None) -> None:
+        """Read the checkpoint's weights; nothing is compiled yet.
 
         Args:
             checkpoint: the model folder.
-            dtype: dtype of the matrix products, fp32 or bf16 (where the processor has the units).
-            streams: steps side by side; default one for each core.
+            dtype: of the matrix products, fp32 or bf16 (where the processor has the units).
+            threads: cores to keep busy; None for all that the process may use.
 
         Raises:
-            InputError: this processor or engine does not do `dtype`.
-            UnsupportedModelError: the engine does not run this architecture.
+            InputError: this processor or engine does not do `dtype`, or there are not so many cores.
             ModelError: the weights cannot be used.
         """
-        openvino = import_openvino()
-        core = openvino.Core()
         if dtype not in _PRECISIONS:
             raise InputError(f"dtype {dtype!r} is not supported on the CPU; use fp32 or bf16")
-        if dtype == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        self._core = import_openvino().Core()
+        if dtype == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise InputError("dtype bf16: this processor has no bf16 units; use fp32")
-        self.streams = streams or available_cores()
-        self.dtype = dtype
-        self.dimension = checkpoint.dimension
-        self._core, self._checkpoint = core, checkpoint
-        self._graph = read_graph(core, checkpoint)
-        self._compiled: dict[Mode, _Compiled] = {}
-        shape = checkpoint.shape
-        self._no_past = (
-            np.zeros((shape.layers, 2, 0, shape.kv_width), np.float32) if checkpoint.reuses_prefixes else None
-        )
-        self._prefixes: Prefixes[Past] = Prefixes(checkpoint)
-        self._compiling = Lock()
-        # pyopenvino sets itself up for numpy the first time that a tensor's data is asked for. Two threads
-        # that ask first at once deadlock: one waits for the GIL, the other, holding it, for the first.
-        _ = openvino.Tensor(np.zeros(1, np.float32)).data
+        self.lanes = threads or available_cores()
+        self.dtype, self.dimension = dtype, checkpoint.dimension
+        self.shape: ModelShape = checkpoint.shape
+        self._network = network_of(checkpoint)
+        self._weights = dict(weights_of(checkpoint))
+        self._counter = WorkCounter(self.shape, trim=self._network.trim)
+        self._prefixes = Prefixes() if checkpoint.reuses_prefixes else None
+        self._compiled: dict[Mode, Any] = {}
+        self._compiling, self._process = Lock(), os.getpid()
 
-    def stream(self, mode: Mode = "throughput") -> Stream:
-        """Return a stream, compiling its mode first where none was made yet; each belongs to one thread at a time."""
-        compiled = self._in_mode(mode)
-        return Stream(compiled.graph.create_infer_request(), self._no_past, dense=compiled.dense)
-
-    def prepare(self, mode: Mode) -> None:
-        """Compile a mode now, if it is not, so that no job waits for it."""
+    def warm(self, mode: Mode) -> None:
+        """Compile a mode now, if it is not."""
         self._in_mode(mode)
 
-    def _in_mode(self, mode: Mode) -> _Compiled:
+    def lane(self, mode: Mode = "throughput") -> Lane:
+        """Return a new lane; its mode is compiled first if it is not."""
+        compiled = self._in_mode(mode)
+        with openvino_errors("preparing a lane"):
+            passes = _Request(self, compiled.create_infer_request(), dense=mode == "latency")
+        return Lane(passes, self._counter, self.dimension, self._prefixes)
+
+    def close(self) -> None:
+        """Let go of compiled graphs and weights; lanes that are left keep theirs."""
         with self._compiling:
+            self._compiled.clear()
+            self._weights.clear()
+
+    def keys_and_values(self, ids: Ids) -> Past:
+        """Return those of a prefix, float32 (layers, 2, P, kv), by a graph that is compiled for it and let go."""
+        compiled = self._made(prefix_graph(self.shape, self._weights), "latency")
+        with openvino_errors("computing a prefix"):
+            return np.array(compiled(list(packed([ids])))[0], np.float32)
+
+    def _in_mode(self, mode: Mode) -> Any:
+        require_same_process(self._process)
+        with self._compiling:
+            if not self._weights:
+                raise EngineError("the engine is closed; load the model again")
             if mode not in self._compiled:
-                graph = self._graph.clone() if mode == "latency" else self._graph
-                dense = mode == "latency" and made_dense(graph)
-                self._compiled[mode] = _Compiled(self._made(graph, mode), dense)
+                prefix = self._prefixes is not None
+                graph = vector_graph(self._network, self._weights, dense=mode == "latency", prefix=prefix)
+                self._compiled[mode] = self._made(graph, mode)
             return self._compiled[mode]
-
-    def grid_width(self, longest: int) -> int:
-        """Return the width of attention's grid in the mode for throughput, as `grid_width`."""
-        return grid_width(longest)
-
-    def prefix(self, ids: Ids) -> tuple[Past, bool]:
-        """Return the keys and values of tokens that many texts begin with, computed once and kept.
-
-        Args:
-            ids: int32 (P,), at least one token.
-
-        Returns:
-            float32 (layers, 2, P, kv), and whether they were computed just now.
-
-        Raises:
-            InputError: the model attends both ways, or its pooling reads more than the last token.
-        """
-        return self._prefixes.of(ids, self._keys_and_values)
-
-    def _keys_and_values(self, ids: Ids) -> Past:
-        graph = read_graph(self._core, self._checkpoint, "prefix")
-        return np.array(self._made(graph, "latency")(packed([ids]).inputs)[0], np.float32)
 
     def _made(self, graph: Any, mode: Mode) -> Any:
         properties = {
             # Never the default: on processors with bf16 units it is bf16.
             "INFERENCE_PRECISION_HINT": _PRECISIONS[self.dtype],
-            "NUM_STREAMS": self.streams if mode == "throughput" else 1,
-            "INFERENCE_NUM_THREADS": self.streams,
+            "NUM_STREAMS": self.lanes if mode == "throughput" else 1,
+            "INFERENCE_NUM_THREADS": self.lanes,
             "CPU_RUNTIME_CACHE_CAPACITY": _SHAPES_KEPT[mode],
         }
-        return self._core.compile_model(graph, "CPU", properties)
+        with openvino_errors("compiling the model"):
+            return self._core.compile_model(graph, "CPU", properties)
 
 
-@contextmanager
-def _few_primitives_kept() -> Iterator[None]:
-    """Say how many primitives oneDNN may keep, where it reads that: once, in the first step of the process.
+class _Request:
+    """An infer request, as `contract.Passes`."""
 
-    The variable is taken back: another oneDNN in this process, such as torch's, keeps what it has.
-    """
-    if _PRIMITIVES_VARIABLE in os.environ:  # the user's own choice
-        yield
-        return
-    os.environ[_PRIMITIVES_VARIABLE] = str(_PRIMITIVES_KEPT)
-    try:
-        yield
-    finally:
-        os.environ.pop(_PRIMITIVES_VARIABLE, None)
-
-
-class _Compiled(NamedTuple):
-    """A compiled graph, and whether it takes padded texts instead of packed ones."""
-
-    graph: Any
-    dense: bool
-
-
-class Stream:
-    """One step at a time: token ids in, vectors out. The GIL is released while it runs."""
-
-    def __init__(self, request: Any, no_past: Past | None, *, dense: bool = False) -> None:
-        self._request, self._dense = request, dense
+    def __init__(self, engine: OpenVinoEngine, request: Any, *, dense: bool) -> None:
+        self._engine, self._request, self._dense = engine, request, dense
+        inputs = len(request.model_inputs)
         # The request's own tensors, which only grow: handing it arrays takes it up to 0.1 ms longer.
         self._inputs = [request.get_input_tensor(index) for index in range(4 if dense else 5)]
-        self._no_past = no_past
+        shape = engine.shape
+        self._none = np.zeros((shape.layers, 2, 0, shape.kv_width), np.float32)
+        self._takes_past = inputs > len(self._inputs)
         self._past: Past | None = None
-        self._fresh = True
 
-    def run(self, texts: Sequence[Ids], past: Past | None = None) -> Vectors:
-        """Return the vectors of one batch, shape (batch, dimension), valid until the next run.
+    def keys_and_values(self, ids: Ids) -> Past:
+        return self._engine.keys_and_values(ids)
 
-        Args:
-            texts: token ids of each text, shape (tokens,), at least one token each.
-            past: keys and values of what all of them begin with (`OpenVinoModel.prefix`); those tokens are then
-                left out of `texts`.
-
-        Raises:
-            EngineError: a vector is not finite.
-        """
+    def run(self, texts: Sequence[Ids], past: Past | None) -> Ran:
+        lengths = [len(one) for one in texts]
+        longest = max(lengths)
+        filler: tuple[int, ...] = ()
         if self._dense:
-            arrays = padded(texts)
-        elif len(texts) == len(texts[0]) == 1:
-            # Weights would be held in an order of their own for products with a single row.
-            return self.run([texts[0], texts[0]], past)[:1]
+            width = dense_width(longest)
+            arrays: Sequence[Ids] = padded(texts, width)
         else:
-            arrays = packed(texts, grid_width(max(map(len, texts)))).inputs
-        for tensor, array in zip(self._inputs, arrays, strict=True):
-            tensor.shape = array.shape
-            tensor.data[...] = array
-        if self._no_past is not None:
-            self._read(self._no_past if past is None else past)
-        if self._fresh:
-            with _few_primitives_kept():
-                self._request.infer(share_outputs=True)
-            self._fresh = False
-        else:
+            width = grid_width(longest)
+            if lengths == [1]:  # products with a single row would hold the weights in an order of their own
+                texts, filler = [texts[0], texts[0]], (1,)
+            arrays = packed(texts, width)
+        with openvino_errors(f"a step of {len(lengths)} texts, the longest of {longest:,} tokens,"):
+            for tensor, array in zip(self._inputs, arrays, strict=True):
+                tensor.shape = array.shape
+                tensor.data[...] = array
+            if self._takes_past:
+                self._read(self._none if past is None else past)
             self._request.infer(share_outputs=True)
-        vectors: Vectors = self._request.get_output_tensor(0).data
-        if not np.isfinite(vectors).all():
-            raise EngineError("a vector came out of the model not finite; the weights or the dtype overflow")
-        return vectors
+            vectors = self._request.get_output_tensor(0).data[: len(lengths)]
+        return Ran(vectors, width, self._dense, filler)
 
     def _read(self, past: Past) -> None:
         """Let the request read keys and values where they lie."""

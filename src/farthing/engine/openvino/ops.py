@@ -1,0 +1,246 @@
+"""The network's operations as nodes of an OpenVINO graph, over packed tokens or padded ones.
+
+The graph is dynamic in the tokens, the texts and the longest of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from farthing.engine.folder.head import DenseActivation, Pooling
+from farthing.engine.network.ops import Sight
+from farthing.engine.network.transformer import score_scale
+from farthing.engine.network.positions import biases_by_distance
+from farthing.engine.openvino.runtime import import_openvino
+from farthing.theory.shapes import ModelShape, Norm
+
+op = import_openvino().opset13
+
+MASKED = np.float32(-1e9)
+"""Added to the score of a key that is not seen: far below any real score, and finite, so that no row becomes NaN."""
+
+
+class GraphOps:
+    """The operations of one graph.
+
+    Attributes:
+        inputs: what the graph takes: the arrays of `packing.PackedStep`; or where texts come padded to one length, ids
+            and positions of (B·S,), slots and lengths. Behind them, where there is a prefix, its keys and values,
+            float32 (layers, 2, P, kv).
+        unread: results that nobody reads.
+    """
+
+    def __init__(
+        self,
+        shape: ModelShape,
+        weights: Mapping[str, npt.NDArray[np.float32]],
+        *,
+        dense: bool = False,
+        prefix: bool = False,
+    ) -> None:
+        """Make the inputs.
+
+        Args:
+            shape: the model.
+            weights: by our names. The graph reads them where they lie: they must outlive it.
+            dense: whether texts come padded to one length.
+            prefix: whether they come behind a prefix.
+        """
+        self._shape, self._weights, self._dense = shape, weights, dense
+        self.ids, own = _input(-1), _input(-1)
+        self._slots, self._places, self._lengths = _input(-1, -1), _input(-1), _input(-1)
+        self.inputs = [self.ids, own, self._slots, *([] if dense else [self._places]), self._lengths]
+        self.unread: list[Any] = []
+        self._grid = op.shape_of(self._slots, "i32")
+        self._texts, width = _size(self._grid, 0), _size(self._grid, 1)
+        self._past, self.positions, before = None, own, op.constant(np.int32(0))
+        if prefix:
+            self._past = op.parameter([shape.layers, 2, -1, shape.kv_width], np.float32)
+            self.inputs.append(self._past)
+            before = _size(op.shape_of(self._past, "i32"), 2)
+            self.positions = op.add(own, before)
+        self._prefix = before
+        self._asking = op.range(before, op.add(before, width), np.int32(1), "i32")  # places of queries, (S,)
+        self._seen = op.range(np.int32(0), op.add(before, width), np.int32(1), "i32")  # of keys, (P + S,)
+        self._known: dict[object, Any] = {}
+
+    def _once(self, key: object, make: Callable[[], Any]) -> Any:
+        """Return a node that several layers share."""
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
+
+    def _weight(self, name: str) -> Any:
+        return op.constant(self._weights[name], shared_memory=True)
+
+    def _scaled(self, name: str) -> Any:
+        """Return a weight, that of queries with the scale of their scores in it, which the runtime works out once."""
+        carrier = "attention.query_norm." if self._shape.qk_norm else "attention.query."
+        node = self._weight(name)
+        return op.multiply(node, np.float32(score_scale(self._shape))) if carrier in name else node
+
+    def embedded(self, name: str, rows: Any) -> Any:
+        return op.gather(self._weight(f"{name}.weight"), rows, _AXIS_0)
+
+    def first_row(self, name: str) -> Any:
+        return op.constant(self._weights[f"{name}.weight"][0])
+
+    def add(self, left: Any, right: Any) -> Any:
+        return op.add(left, right)
+
+    def multiply(self, left: Any, right: Any) -> Any:
+        return op.multiply(left, np.float32(right) if isinstance(right, float) else right)
+
+    def linear(self, x: Any, names: Sequence[str]) -> list[Any]:
+        found = []
+        for name in names:
+            product = op.matmul(x, self._scaled(f"{name}.weight"), False, True)
+            biased = f"{name}.bias" in self._weights
+            found.append(op.add(product, self._scaled(f"{name}.bias")) if biased else product)
+        return found
+
+    def norm(self, x: Any, name: str, kind: Norm, epsilon: float) -> Any:
+        if kind == "rms_norm":
+            mean = op.reduce_mean(op.power(x, np.float32(2)), _ints(-1), True)
+            root = op.sqrt(op.add(mean, np.float32(epsilon)))
+            scaled = op.multiply(x, op.divide(np.float32(1), root))
+        else:
+            scaled = op.mvn(x, _ints(-1), True, epsilon, "inside_sqrt")
+        scaled = op.multiply(scaled, self._scaled(f"{name}.weight"))
+        return op.add(scaled, self._weight(f"{name}.bias")) if f"{name}.bias" in self._weights else scaled
+
+    def activated(self, x: Any, kind: DenseActivation) -> Any:
+        if self._dense and kind != "tanh":
+            # A second reader keeps the activation out of the product before it. With one in it, a product runs in
+            # oneDNN's convolutions on AVX-512, which hold the weights in an order more for each range of lengths, and
+            # are slower for short texts (docs/log.md).
+            self.unread.append(op.shape_of(x, "i32"))
+        if kind in ("gelu", "gelu_tanh"):
+            return op.gelu(x, "erf" if kind == "gelu" else "tanh")
+        return {"relu": op.relu, "silu": op.swish, "tanh": op.tanh}[kind](x)
+
+    def heads(self, x: Any, count: int) -> Any:
+        return op.reshape(x, _ints(-1, count, self._shape.head_size), False)
+
+    def rotation(self, theta: float, size: int) -> tuple[Any, Any]:
+        pace = theta ** (-np.arange(0, size, 2, dtype=np.float64) / size)
+        at = op.unsqueeze(op.convert(self.positions, "f32"), _ints(1, 2))
+        angles = op.multiply(at, pace.astype(np.float32).reshape(1, 1, -1))
+        return op.cos(angles), op.sin(angles)
+
+    def rotated(self, heads: Any, rotation: tuple[Any, Any]) -> Any:
+        cos, sin = rotation
+        half = int(self._shape.head_size * self._shape.rotary_share) // 2
+        rest = self._shape.head_size - 2 * half
+        left, right, *still = op.variadic_split(heads, np.int32(2), [half, half, *([rest] if rest else [])]).outputs()
+        turned = [
+            op.subtract(op.multiply(left, cos), op.multiply(right, sin)),
+            op.add(op.multiply(right, cos), op.multiply(left, sin)),
+        ]
+        return op.concat([*turned, *still], 2)
+
+    def pooled_rows(self, pooling: Pooling) -> Any:
+        if pooling == "cls":
+            return self._once("first", lambda: op.gather(self._slots, np.int32(0), np.int32(1)))
+        last = op.subtract(self._lengths, np.int32(1))
+        return self._once("last", lambda: op.gather(self._slots, last, np.int32(1), 1))
+
+    def rows(self, x: Any, rows: Any) -> Any:
+        return op.gather(x, rows, _AXIS_0)
+
+    def attend(self, query: Any, key: Any, value: Any, sight: Sight, kept: Pooling | None) -> Any:
+        shape = self._shape
+        queries = self._on_grid(query, shape.heads) if kept is None else op.unsqueeze(query, _ints(1))
+        keys, values = (self._behind_prefix(one, sight.layer, part) for part, one in enumerate((key, value)))
+        queries, keys, values = (op.transpose(one, _ints(0, 2, 1, 3)) for one in (queries, keys, values))
+        mask, groups = self._mask(sight, kept), shape.heads // shape.kv_heads
+        if groups > 1:  # each key head meets its query heads on an axis of their own: nothing is repeated
+            queries = op.reshape(queries, _ints(0, shape.kv_heads, groups, -1, shape.head_size), True)
+            keys, values, mask = (op.unsqueeze(one, _ints(2)) for one in (keys, values, mask))
+        scores = op.add(op.matmul(queries, keys, False, True), mask)
+        mixed = op.matmul(op.softmax(scores, -1), values, False, False)
+        if groups > 1:
+            mixed = op.reshape(mixed, _ints(0, shape.heads, -1, shape.head_size), True)
+        mixed = op.reshape(op.transpose(mixed, _ints(0, 2, 1, 3)), _ints(-1, shape.attention_width), False)
+        return mixed if self._dense or kept is not None else op.gather(mixed, self._places, _AXIS_0)
+
+    def pooled(self, x: Any, pooling: Pooling) -> Any:
+        if pooling in ("cls", "last_token"):
+            return self.rows(x, self.pooled_rows(pooling))
+        rows = self._on_grid(x)
+        own = op.range(np.int32(0), _size(self._grid, 1), np.int32(1), "i32")
+        weight = op.convert(op.less(op.unsqueeze(own, _ints(0)), op.unsqueeze(self._lengths, _ints(1))), "f32")
+        if pooling == "mean":  # a product, up to which the runtime lets all be bf16 that may be
+            summed = op.squeeze(op.matmul(op.unsqueeze(weight, _ints(1)), rows, False, False), _ints(1))
+        else:
+            weight = op.multiply(weight, op.convert(op.add(own, np.int32(1)), "f32"))
+            summed = op.reduce_sum(op.multiply(rows, op.unsqueeze(weight, _ints(2))), _ints(1), False)
+        return op.divide(summed, op.reduce_sum(weight, _ints(1), True))
+
+    def scaled_to_one(self, x: Any) -> Any:
+        length = op.sqrt(op.reduce_sum(op.multiply(x, x), _ints(1), True))
+        return op.divide(x, op.maximum(length, np.float32(1e-12)))
+
+    def _on_grid(self, x: Any, *heads: int) -> Any:
+        """Return (T, …) at the places of the grid, (B, S, …)."""
+        if not self._dense:
+            return op.gather(x, self._slots, _AXIS_0)
+        rest = (*heads, self._shape.head_size) if heads else (self._shape.hidden,)
+        return op.reshape(x, op.concat([self._grid, _ints(*rest)], 0), False)
+
+    def _behind_prefix(self, x: Any, layer: int, part: int) -> Any:
+        """Return keys (part 0) or values (1) on the grid, those of the prefix before them, (B, P + S, heads, size)."""
+        heads, size = self._shape.kv_heads, self._shape.head_size
+        own = self._on_grid(x, heads)
+        if self._past is None:
+            return own
+        past = op.gather(op.gather(self._past, np.int32(layer), _AXIS_0), np.int32(part), _AXIS_0)
+        many = op.concat([op.unsqueeze(self._texts, _ints(0)), op.unsqueeze(self._prefix, _ints(0)), _ints(heads, size)], 0)
+        return op.concat([op.broadcast(op.reshape(past, _ints(1, -1, heads, size), False), many), own], 1)
+
+    def _mask(self, sight: Sight, kept: Pooling | None) -> Any:
+        """Return what is added to the scores, (B or 1, heads or 1, queries, keys)."""
+        key = (sight.causal, sight.reach, sight.relative, kept)
+        return self._once(key, lambda: self._new_mask(sight, kept))
+
+    def _new_mask(self, sight: Sight, kept: Pooling | None) -> Any:
+        keys = op.unsqueeze(self._seen, _ints(0, 1))  # (1, 1, K)
+        if kept is None:
+            asking = op.unsqueeze(self._asking, _ints(0, 2))  # (1, Q, 1)
+        else:
+            asking = op.unsqueeze(op.gather(self.positions, self.pooled_rows(kept), _AXIS_0), _ints(1, 2))  # (B, 1, 1)
+        ahead = op.subtract(keys, asking)
+        seen = []
+        if sight.causal:  # no text's own token sees the places behind its last one
+            seen.append(op.less_equal(ahead, np.int32(0)))
+        else:
+            seen.append(op.less(keys, op.unsqueeze(self._lengths, _ints(1, 2))))
+        if sight.reach is not None:
+            seen.append(op.less_equal(op.abs(ahead), np.int32(sight.reach)))
+        mask = op.select(seen[0] if len(seen) == 1 else op.logical_and(*seen), np.float32(0), MASKED)
+        mask = op.unsqueeze(mask, _ints(1))
+        if not sight.relative:
+            return mask
+        longest = self._shape.max_positions
+        biases = op.constant(biases_by_distance(self._weights["relative.table.weight"], longest))
+        bias = op.gather(biases, op.add(ahead, np.int32(longest - 1)), _AXIS_0)  # (B or 1, Q, K, heads)
+        return op.add(mask, op.transpose(bias, _ints(0, 3, 1, 2)))
+
+
+_AXIS_0 = np.int32(0)
+
+
+def _input(*sizes: int) -> Any:
+    return op.parameter(list(sizes), np.int32)
+
+
+def _ints(*values: int) -> npt.NDArray[np.int32]:
+    return np.array(values, np.int32)
+
+
+def _size(shape: Any, axis: int) -> Any:
+    return op.gather(shape, np.int32(axis), _AXIS_0)

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from farthing.errors import InputError
 from farthing.scheduling.batching import batches_by_length
 from farthing.scheduling.forecast import forecast_job_s
 from farthing.theory.devices import ModelCalibration, StepTimes
-from makers import make_model_calibration
+from farthing.theory.work import WorkCounter
+from makers import MINILM, make_model_calibration
 
 LENGTHS, TOKENS = (8, 64, 512), (64, 512, 1024)
 CALIBRATION = make_model_calibration(
@@ -147,3 +149,59 @@ def test_a_blown_up_sample_is_near_the_whole_list(count: int) -> None:
     sample = random.Random(1).sample(lengths, 2000)
     scale = sum(lengths) / sum(sample)
     assert forecast(sample, scale=scale) == pytest.approx(forecast(lengths), rel=0.03)
+
+
+COUNTER = WorkCounter(replace(MINILM, causal=True), trim=True)
+
+
+def behind(prefix: int, lengths: list[int], calibration: ModelCalibration = CALIBRATION) -> float:
+    return forecast_job_s(
+        lengths, calibration, max_batch_tokens=1024, window_texts=8192, prefix=prefix, counter=COUNTER
+    )
+
+
+def test_a_reused_prefix_by_hand() -> None:
+    """Eight texts of 40 tokens, 24 of them reused: one step of 8 × 16 on one stream, and the prefix made once."""
+    one = replace(CALIBRATION, streams=1)
+    alone, with_prefix = (
+        # Per layer, 4 · width a pair, and 8 · width² + 4 · width · inner a token; the last layer keeps of all but the
+        # pooled token only the keys' and values' 4 · width².
+        sum(
+            4 * 384 * pairs + 4 * 384**2 * 16 + (4 * 384**2 + 4 * 384 * 1536) * tokens
+            for pairs, tokens in [*[(16 * 17 // 2 + 16 * prefix, 16)] * 5, (16 + prefix, 1)]
+        )
+        for prefix in (0, 24)
+    )
+    expected = one.step_times.step_s(8, 16) * with_prefix / alone + one.new_shape_s
+    expected += one.step_times.step_s(1, 24) + 8 * 40 * one.tokenization_s_per_token
+    assert 1 < with_prefix / alone < 1.1
+    assert behind(24, [40] * 8, one) == pytest.approx(expected)
+
+
+@given(JOBS, st.integers(1, 200))
+def test_attending_to_a_reused_prefix_is_not_free(lengths: list[int], prefix: int) -> None:
+    one = replace(CALIBRATION, tokenization_s_per_token=0.0)
+    made_s = one.step_times.step_s(1, prefix)
+    assert forecast(lengths, one) < behind(prefix, [prefix + length for length in lengths], one) - made_s
+
+
+@given(st.integers(1, 300), st.integers(4, 200))
+def test_a_reused_prefix_costs_less_than_computing_it_for_each_text(own: int, prefix: int) -> None:
+    assert behind(prefix, [prefix + own] * 200) < forecast([prefix + own] * 200)
+
+
+@given(JOBS)
+def test_no_prefix_is_no_difference(lengths: list[int]) -> None:
+    assert behind(0, lengths) == forecast(lengths)
+
+
+def test_texts_no_longer_than_the_prefix_keep_a_token_of_their_own() -> None:
+    assert behind(30, [5, 30]) == pytest.approx(behind(30, [31, 31]) - 27e-6 / 2)
+
+
+def test_a_prefix_needs_to_know_the_model() -> None:
+    with pytest.raises(ValueError, match="counter"):
+        forecast_job_s([9], CALIBRATION, max_batch_tokens=64, window_texts=8, prefix=4)
+    both_ways = WorkCounter(MINILM, trim=True)
+    with pytest.raises(InputError, match="both ways"):
+        forecast_job_s([9], CALIBRATION, max_batch_tokens=64, window_texts=8, prefix=4, counter=both_ways)

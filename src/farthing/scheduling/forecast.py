@@ -12,6 +12,7 @@ from itertools import cycle, islice
 
 from farthing.scheduling.batching import batches_by_length
 from farthing.theory.devices import ModelCalibration
+from farthing.theory.work import WorkCounter
 
 
 def forecast_job_s(
@@ -21,6 +22,8 @@ def forecast_job_s(
     max_batch_tokens: int,
     window_texts: int,
     scale: float = 1.0,
+    prefix: int = 0,
+    counter: WorkCounter | None = None,
 ) -> float:
     """Return the wall seconds that embedding these texts should take.
 
@@ -33,9 +36,15 @@ def forecast_job_s(
         max_batch_tokens: most positions in one step.
         window_texts: texts that are grouped together.
         scale: tokens in the job / tokens in `lengths`: 1 unless `lengths` is a sample.
+        prefix: tokens that all texts begin with and reuse, made once. A step has the time of the texts' own tokens,
+            lengthened as the FLOPs are by attending to the prefix as well.
+        counter: the model's; needed where there is a prefix.
 
     Returns:
         Seconds from the first text read to the last vector written.
+
+    Raises:
+        InputError: there is a prefix and the model is not causal.
     """
     if not lengths:
         return 0.0
@@ -48,10 +57,10 @@ def forecast_job_s(
     # Windows follow each other without a gap: a stream that is done takes the next one's first batch.
     for start in range(0, len(shown), window_texts):
         seen: set[tuple[int, int]] = set()  # the runtime keeps too few shapes to know them in the next window
-        window = shown[start : start + window_texts]
-        for batch in batches_by_length(window, max_batch_tokens, calibration.streams):
+        own = [max(1, length - prefix) for length in shown[start : start + window_texts]]
+        for batch in batches_by_length(own, max_batch_tokens, calibration.streams):
             shape = (len(batch.rows), batch.length)
-            step = calibration.step_times.step_s(*shape)
+            step = calibration.step_times.step_s(*shape) * _lengthening(batch.length, prefix, counter)
             if shape not in seen:
                 step += calibration.new_shape_s
                 seen.add(shape)
@@ -59,4 +68,17 @@ def forecast_job_s(
     mean_s = sum(busy_until) / len(busy_until)
     tail_s = max(busy_until) - mean_s
     tokenization_s = sum(shown) * calibration.tokenization_s_per_token / calibration.streams
-    return calibration.job_overhead_s + scale * (mean_s + tokenization_s) + tail_s
+    once_s = calibration.job_overhead_s + (calibration.step_times.step_s(1, prefix) if prefix else 0.0)
+    return once_s + scale * (mean_s + tokenization_s) + tail_s
+
+
+def _lengthening(own: int, prefix: int, counter: WorkCounter | None) -> float:
+    """Return FLOPs of a text behind a reused prefix / those of its own tokens alone."""
+    if not prefix:
+        return 1.0
+    if counter is None:
+        raise ValueError(
+            "a prefix is reused: give the model's counter, which knows what attending to it costs"
+        )
+    behind = counter.step([prefix + own], prefix=prefix).total.executed_flops
+    return behind / counter.step([own]).total.executed_flops

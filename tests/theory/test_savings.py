@@ -2,76 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enumerated import CAUSAL, SHAPES, enumerated
 from farthing.errors import InputError
 from farthing.theory.families.configs import shape_from_config
 from farthing.theory.flops import forward_flops
-from farthing.theory.savings import reused_flops, trimmed_flops
-from farthing.theory.shapes import ModelShape
-
-CAUSAL = shape_from_config(
-    {
-        "model_type": "qwen3",
-        "vocab_size": 50,
-        "hidden_size": 6,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 2,
-        "intermediate_size": 7,
-        "max_position_embeddings": 64,
-    },
-    "qwen3",
-)
-SHAPES = {
-    "causal": CAUSAL,
-    "causal with windows": replace(CAUSAL, attention_reach=(2, None, 3)),
-    "causal with experts": replace(
-        CAUSAL, experts=5, experts_per_token=2, expert_intermediate=3, expert_layers=(0, 2)
-    ),
-    "both ways": replace(CAUSAL, causal=False, gated_mlp=False),
-    "both ways with windows": replace(CAUSAL, causal=False, attention_reach=(2, None, 3)),
-}
-
-
-def enumerated(shape: ModelShape, length: int, *, skipped: int = 0, trim: bool = False) -> int:
-    """Return the FLOPs of a pass over one text, added up product by product.
-
-    Args:
-        shape: the model.
-        length: tokens of the text.
-        skipped: tokens at its start whose keys and values are there already.
-        trim: whether the last layer is computed for one token alone: the first where tokens attend both ways.
-    """
-    h, d = shape.hidden, shape.head_size
-    pooled = length - 1 if shape.causal else 0
-    flops = 0
-    for layer in range(shape.layers):
-        reach = shape.attention_reach[layer]
-        for i in range(skipped, length):
-            flops += 2 * 2 * h * shape.kv_heads * d  # keys and values
-            if trim and layer == shape.layers - 1 and i != pooled:
-                continue
-            flops += 2 * 2 * h * shape.heads * d  # queries and the output projection
-            for j in range(length):
-                if (j <= i or not shape.causal) and (reach is None or abs(i - j) <= reach):
-                    flops += 2 * 2 * shape.heads * d  # a score, and its share of the sum over the values
-            matrices = 3 if shape.gated_mlp else 2
-            if layer in shape.expert_layers:
-                flops += 2 * h * shape.experts
-                flops += shape.experts_per_token * matrices * 2 * h * shape.expert_intermediate
-            else:
-                flops += matrices * 2 * h * shape.intermediate
-    return flops
-
+from farthing.theory.savings import kept_block_flops, prefix_flops, reused_flops, trimmed_flops
+from makers import TINY_BERT
 
 texts = st.integers(1, 9)
 shapes = st.sampled_from(sorted(SHAPES))
+causal = shapes.filter(lambda name: SHAPES[name].causal)
 
 
 @given(shapes, texts)
@@ -82,17 +26,39 @@ def test_the_enumeration_is_the_closed_form(name: str, length: int) -> None:
 @given(shapes, texts)
 def test_trimmed_by_enumeration(name: str, length: int) -> None:
     shape = SHAPES[name]
-    saved = enumerated(shape, length) - enumerated(shape, length, trim=True)
+    saved = enumerated(shape, length) - enumerated(shape, length, last="pooled")
     assert trimmed_flops(shape, length) == saved
 
 
-@given(shapes.filter(lambda name: SHAPES[name].causal), texts, st.data())
+@given(causal, texts, st.data())
 def test_reused_by_enumeration(name: str, length: int, data: st.DataObject) -> None:
     shape, prefix = SHAPES[name], data.draw(st.integers(0, length - 1))
     rest = enumerated(shape, length, skipped=prefix)
     assert reused_flops(shape, prefix, length) == enumerated(shape, length) - rest
-    trimmed = enumerated(shape, length, skipped=prefix, trim=True)
+    trimmed = enumerated(shape, length, skipped=prefix, last="pooled")
     assert trimmed_flops(shape, length, prefix) == rest - trimmed
+
+
+@given(causal, texts)
+def test_a_prefix_is_made_without_what_only_a_vector_needs(name: str, prefix: int) -> None:
+    shape = SHAPES[name]
+    assert prefix_flops(shape, prefix) == enumerated(shape, prefix, last="keys and values")
+    # So one that is made and reused once costs a little less than a text that computes it as its own.
+    assert 0 < prefix_flops(shape, prefix) < reused_flops(shape, prefix, prefix + 1)
+
+
+def test_a_last_layer_by_hand() -> None:
+    """A BERT of width 8 with an MLP of 20: Q and O of 8 · 8, up and down of 8 · 20, two FLOPs each."""
+    assert kept_block_flops(TINY_BERT) == 2 * (2 * 8 * 8 + 2 * 8 * 20)
+    # Four of five tokens have none of that, nor their 4 · 5 pairs of attention.
+    assert trimmed_flops(TINY_BERT, 5) == 4 * kept_block_flops(TINY_BERT) + 4 * 20 * 8
+
+
+def test_experts_of_the_last_layer_count_where_it_has_them() -> None:
+    """Width 6, two of five experts of three matrices to 3, and the router."""
+    attention = 2 * 2 * 6 * 8
+    assert kept_block_flops(SHAPES["causal with experts"]) == attention + 2 * (2 * 3 * 6 * 3 + 6 * 5)
+    assert kept_block_flops(CAUSAL) == attention + 2 * 3 * 6 * 7
 
 
 @given(shapes, texts)
@@ -105,9 +71,10 @@ def test_nothing_saved_exceeds_what_there_was(name: str, length: int) -> None:
         assert 0 <= reused_flops(shape, length - 1, length) + trimmed_flops(shape, length, length - 1) < total
 
 
-def test_a_static_model_has_no_layer_to_trim() -> None:
+def test_nothing_to_save() -> None:
     static = shape_from_config({"model_type": "model2vec", "hidden_dim": 4, "vocab_size": 9}, "potion")
-    assert trimmed_flops(static, 5) == 0
+    assert (trimmed_flops(static, 5), prefix_flops(static, 0)) == (0, 0)
+    assert (reused_flops(CAUSAL, 0, 5), prefix_flops(CAUSAL, 0)) == (0, 0)
 
 
 @pytest.mark.parametrize(("prefix", "length"), [(3, 3), (4, 3), (-1, 3), (0, 0)])

@@ -1,7 +1,4 @@
-"""FLOPs that a pass saves without changing its vectors: a prefix that was computed before, a trimmed last layer.
-
-Knows shapes and lengths. What padding costs is in `work`, what a plain pass costs in `flops`.
-"""
+"""FLOPs that a pass saves without changing its vectors: a prefix that was computed before, a trimmed last layer."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ def reused_flops(shape: ModelShape, prefix: int, length: int) -> int:
 
     Source: the matrix products that are left out, counted as in `flops`.
     """
-    _check_prefix(shape, prefix, length)
+    check_prefix(shape, prefix, length)
     return forward_flops(shape, [prefix]).total
 
 
@@ -47,7 +44,7 @@ def trimmed_flops(shape: ModelShape, length: int, prefix: int = 0) -> int:
 
     Source: the matrix products that are left out, counted as in `flops`.
     """
-    _check_prefix(shape, prefix, length)
+    check_prefix(shape, prefix, length)
     if not shape.layers:
         return 0
     reach = shape.attention_reach[-1]
@@ -73,12 +70,19 @@ def prefix_flops(shape: ModelShape, prefix: int) -> int:
 
     Nothing of the last layer is needed but those.
     """
+    if not shape.layers:
+        return 0
     pairs = attention_pairs(prefix, causal=shape.causal, reach=shape.attention_reach[-1])
     last = kept_block_flops(shape) * prefix + 4 * pairs * shape.attention_width
     return forward_flops(shape, [prefix]).total - last
 
 
-def _check_prefix(shape: ModelShape, prefix: int, length: int) -> None:
+def check_prefix(shape: ModelShape, prefix: int, length: int) -> None:
+    """Refuse a prefix that a text of so many tokens cannot reuse.
+
+    Raises:
+        InputError: there is a prefix and the model is not causal, or it is not shorter than the text.
+    """
     if not 0 <= prefix < length:
         raise InputError(
             f"a prefix of {prefix} tokens and a text of {length}: it must be shorter than the text"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from farthing.theory.flops import attention_pairs, forward_flops, linear_flops_per_token
-from farthing.theory.savings import kept_block_flops, prefix_flops, reused_flops, trimmed_flops
+from farthing.theory.savings import check_prefix, kept_block_flops, prefix_flops, reused_flops, trimmed_flops
 from farthing.theory.shapes import ModelShape
 
 
@@ -99,6 +99,7 @@ class WorkCounter:
         Raises:
             InputError: there is a prefix and the model is not causal, or a text is not longer than it.
         """
+        check_prefix(self.shape, prefix, min(lengths))
         return StepWork(self, tuple(lengths), prefix, prefix_made, grid, dense, tuple(filler))
 
     def text(self, length: int, prefix: int) -> _Text:
@@ -106,7 +107,8 @@ class WorkCounter:
         known = self._known.get((length, prefix))
         if known is None:
             trimmed = trimmed_flops(self.shape, length, prefix) if self.trim else 0
-            useful, reused = forward_flops(self.shape, [length]).total, reused_flops(self.shape, prefix, length)
+            useful = forward_flops(self.shape, [length]).total
+            reused = reused_flops(self.shape, prefix, length)
             known = self._known[length, prefix] = _Text(useful, reused, trimmed, self._pairs(length, prefix))
         return known
 

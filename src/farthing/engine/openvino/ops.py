@@ -157,14 +157,10 @@ class GraphOps:
         queries = self._on_grid(query, shape.heads) if kept is None else op.unsqueeze(query, _ints(1))
         keys, values = (self._behind_prefix(one, sight.layer, part) for part, one in enumerate((key, value)))
         queries, keys, values = (op.transpose(one, _ints(0, 2, 1, 3)) for one in (queries, keys, values))
-        mask, groups = self._mask(sight, kept), shape.heads // shape.kv_heads
-        if groups > 1:  # each key head meets its query heads on an axis of their own: nothing is repeated
-            queries = op.reshape(queries, _ints(0, shape.kv_heads, groups, -1, shape.head_size), True)
-            keys, values, mask = (op.unsqueeze(one, _ints(2)) for one in (keys, values, mask))
-        scores = op.add(op.matmul(queries, keys, False, True), mask)
+        # Four axes and no more: the runtime then never holds all scores, which at 8,192 tokens are gigabytes.
+        keys, values = self._repeated(keys), self._repeated(values)
+        scores = op.add(op.matmul(queries, keys, False, True), self._mask(sight, kept))
         mixed = op.matmul(op.softmax(scores, -1), values, False, False)
-        if groups > 1:
-            mixed = op.reshape(mixed, _ints(0, shape.heads, -1, shape.head_size), True)
         mixed = op.reshape(op.transpose(mixed, _ints(0, 2, 1, 3)), _ints(-1, shape.attention_width), False)
         return mixed if self._dense or kept is not None else op.gather(mixed, self._places, _AXIS_0)
 
@@ -201,6 +197,14 @@ class GraphOps:
         past = op.gather(op.gather(self._past, np.int32(layer), _AXIS_0), np.int32(part), _AXIS_0)
         many = op.concat([op.unsqueeze(self._texts, _ints(0)), op.unsqueeze(self._prefix, _ints(0)), _ints(heads, size)], 0)
         return op.concat([op.broadcast(op.reshape(past, _ints(1, -1, heads, size), False), many), own], 1)
+
+    def _repeated(self, heads: Any) -> Any:
+        """Return (B, heads, K, size) with each key head as often as it is asked."""
+        groups = self._shape.heads // self._shape.kv_heads
+        if groups == 1:
+            return heads
+        many = op.broadcast(op.unsqueeze(heads, _ints(2)), _ints(1, 1, groups, 1, 1), broadcast_spec="BIDIRECTIONAL")
+        return op.reshape(many, _ints(0, self._shape.heads, -1, self._shape.head_size), True)
 
     def _mask(self, sight: Sight, kept: Pooling | None) -> Any:
         """Return what is added to the scores, (B or 1, heads or 1, queries, keys)."""

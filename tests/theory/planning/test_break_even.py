@@ -9,8 +9,9 @@ import pytest
 from farthing.theory.lengths import fixed_length
 from farthing.theory.planning.break_even import break_even_volume
 from farthing.theory.planning.candidate import Candidate
-from farthing.theory.planning.plan import PlanDemand, Routing
+from farthing.theory.planning.plan import PlanDemand
 from farthing.theory.planning.rows import plan_rows
+from farthing.theory.planning.station import Routing
 from farthing.theory.planning.waiting import Waiting
 
 MakeCandidate = Callable[..., Candidate]

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from farthing.theory.planning.filling import BATCH_HEADROOM, fill
-from farthing.theory.planning.plan import ApiOffer, BreakEven, PlanDemand, PlanRow, Routing
+from farthing.theory.planning.plan import ApiOffer, BreakEven, PlanDemand, PlanRow
 from farthing.theory.planning.search import smallest
+from farthing.theory.planning.station import Routing
 from farthing.theory.planning.waiting import Waiting
 from farthing.theory.pricing import SECONDS_PER_DAY
 from farthing.units import SECONDS_PER_HOUR, TOKENS_PER_MILLION

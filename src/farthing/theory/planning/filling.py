@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from math import isfinite
 
 from farthing.theory.planning.candidate import Candidate
-from farthing.theory.planning.plan import Filled, PlanDemand, PlanRow, Routing
-from farthing.theory.planning.station import Station
+from farthing.theory.planning.plan import Filled, PlanDemand, PlanRow
+from farthing.theory.planning.station import Routing, Station
 from farthing.theory.planning.waiting import Waiting
 from farthing.theory.pricing import SECONDS_PER_DAY, usd_per_million_tokens
 from farthing.theory.queueing import sharing

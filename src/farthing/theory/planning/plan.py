@@ -7,12 +7,11 @@ is in `traced`, what `farthing plan` answers for a corpus in `corpus_plan`.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from farthing.theory.planning.station import Routing
     from farthing.theory.planning.traced import Following, Replay
-
-Routing = Literal["shared", "random"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,9 @@ from math import ceil
 from farthing.theory.lengths import LengthDistribution
 from farthing.theory.planning.candidate import Candidate, memory_shortage
 from farthing.theory.planning.filling import BATCH_HEADROOM, fill
-from farthing.theory.planning.plan import PlanDemand, PlanRow, Routing, UsdInterval
+from farthing.theory.planning.plan import PlanDemand, PlanRow, UsdInterval
 from farthing.theory.planning.search import smallest
-from farthing.theory.planning.station import MOST_REPLICAS, station
+from farthing.theory.planning.station import MOST_REPLICAS, Routing, station
 from farthing.theory.planning.waiting import Latency, Waiting
 from farthing.theory.pricing import DAYS_PER_MONTH, SECONDS_PER_DAY, usd_per_million_tokens
 from farthing.units import format_seconds, usd_format

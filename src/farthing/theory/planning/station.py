@@ -6,10 +6,14 @@ Knows step times, the host beside them, and lengths. Knows no queue (waiting.py)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from farthing.theory.lengths import LengthDistribution
 from farthing.theory.queueing.service_times import ServiceTimes
 from farthing.theory.steps import SATURATION, HostPath, Interval, StepModel
+
+Routing = Literal["shared", "random"]
+"""How texts find a replica: one queue for all of them, or each text to one at random."""
 
 MOST_REPLICAS = 100_000
 """More than anyone rents: a demand beyond it is taken for a mistyped one."""

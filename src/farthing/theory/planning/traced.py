@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from farthing.theory.planning.plan import Routing
+from farthing.theory.planning.station import Routing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

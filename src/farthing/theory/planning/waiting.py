@@ -17,9 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, inf, log
 
-from farthing.theory.planning.plan import Routing
 from farthing.theory.planning.search import smallest
-from farthing.theory.planning.station import MOST_REPLICAS, Station
+from farthing.theory.planning.station import MOST_REPLICAS, Routing, Station
 from farthing.theory.queueing import replicas, single_server
 from farthing.theory.queueing.batch_queue import BatchQueue
 from farthing.theory.queueing.service_times import ServiceTimes, constant

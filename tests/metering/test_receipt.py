@@ -61,7 +61,7 @@ DOCUMENTED: dict[str, set[str] | None] = {
         "source",
     },
 }
-"""Keys of `embed --json`, and those inside them. Source: design/interface.md."""
+"""Keys of `embed --json`, and those inside them. docs/receipt.md explains them."""
 
 ADDED: dict[str, set[str] | None] = {
     "model": None,

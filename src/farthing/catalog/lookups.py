@@ -20,7 +20,7 @@ from farthing.theory.devices import Dtype
 from farthing.theory.pricing import RentalPrice
 
 FRESH_DAYS = 90
-"""Age in days up to which a quote counts as today's price. Source: design/interface.md, "Common words"."""
+"""Age in days up to which a quote counts as today's price. A choice; an older one is shown and marked."""
 
 UNKNOWN_TOKENIZER = "unknown"
 """Row of tokens per character for a tokenizer that is not to be had: an interval over all that are."""

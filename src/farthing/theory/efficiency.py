@@ -61,19 +61,21 @@ takes 8.4 ms launched eagerly, 5.1 ms as a graph.
 """
 
 DATASHEET_ERROR = 0.30
-"""How much longer than expected a whole model may take: the worst published error of a datasheet prediction.
+"""How much longer than expected a whole model may take.
 
 It stands for what kernel tables leave out: clocks that sink under sustained load, kernels that are not fused,
-gaps between steps. Source: design/theory.md, "Time of one step": 12–30 %.
+gaps between steps. An assumption: docs/benchmarks.md holds it against measured steps.
 """
 
 CALIBRATED_ERROR = 0.05
-"""Error of a prediction from the model's own calibration, either way: 3–5 % is expected. Same source."""
+"""Error of a prediction from the model's own calibration, either way. An assumption: whole jobs are off by 1 to 2 %
+where the machine is as quiet as when it was calibrated (docs/benchmarks.md)."""
 
 CPU_SHARES = (0.87, 0.64)
 """Shares of a processor's measured matrix peak that whole models reach: expected, and at worst.
 
-Source: facts/peers.md: 163 of 188 GFLOP/s with OpenVINO on equal lengths, 120 with a plain torch forward.
+Source: all-MiniLM-L6-v2 in fp32 on two AVX2 cores: 163 of 188 GFLOP/s with OpenVINO on equal lengths, 120 with a plain
+torch forward.
 """
 
 
@@ -160,7 +162,7 @@ def operation_s(
         length: tokens of a sequence, for attention.
         efficiency: what the device reaches.
 
-    Source: design/theory.md, "Time of one step": max(FLOPs / rate, bytes / bandwidth) + t0 per kernel.
+    Source: the roofline (`roofline`), max(FLOPs / rate, bytes / bandwidth), and a constant for each kernel.
     """
     memory = op.total_bytes / efficiency.bandwidth_bytes_per_s
     if not op.flops:

@@ -205,7 +205,7 @@ def _batches(
 
 
 def _host(path: HostPath, steps: StepModel, length: int, usd_per_hour: float | None) -> HostShare:
-    """Return the host beside the device. Source: design/theory.md, "Time of one step"."""
+    """Return the host beside the device."""
     busy, device = path.busy_s(length), length / steps.tokens_per_s(length).mid
     tokens_per_s, alone = length / max(busy, device), steps.seconds(1, length).mid
     return HostShare(

@@ -1,9 +1,9 @@
 """Work of one forward pass: in total, and operation by operation with the bytes that it moves.
 
 One multiply-add is 2 FLOPs. Only matrix products count: biases, norms, activations, rotary positions,
-softmax and pooling cost bytes. There is no LM head and no KV cache. Knows no time and no device.
+softmax and pooling cost bytes. There is no LM head and no KV cache.
 
-Source: the transformer's own matrix products; design/theory.md, "Work of one forward pass".
+Source: the transformer's own matrix products; torch's FlopCounterMode counts the same (tests/parity).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Generation, for contrast: the same weights on the same device, writing text one token at a time.
 
 Prefill is an embedding's pass with the LM head on one position. A decode step reads all weights and the whole
-KV cache for one token per sequence. Knows no queue: sequences of one length, all at the same token.
+KV cache for one token per sequence. Sequences are of one length, and all at the same token: there is no queue.
 
-Source: design/theory.md, "Generation, for contrast".
+Source: the matrix products of `flops`, with one query a sequence; the bytes of weights and of keys and values.
 """
 
 from __future__ import annotations
@@ -187,7 +187,8 @@ def kv_cache_bytes(shape: ModelShape, context: int, bytes_per_value: int) -> int
 def decode_intensity_limit(shape: ModelShape, context: int, bytes_per_value: int) -> float:
     """Return the FLOP/byte of decoding that endless batches tend to: FLOPs per token over its cache's bytes.
 
-    (2P + 4·L·a·S) / (2·bytes·L·kv·S), the LM head counted in P. Source: design/theory.md.
+    (2P + 4·L·a·S) / (2·bytes·L·kv·S), the LM head counted in P: per layer and token attended to,
+    4·a FLOPs over kv channels of keys and as many of values.
     """
     per_token = 2 * (shape.linear_parameters + shape.hidden * shape.vocabulary)
     attention = 4 * shape.attention_width * _attended(shape, context)

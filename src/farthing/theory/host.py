@@ -1,9 +1,7 @@
 """The host path: what a server's processor does for each text beside the device.
 
-Knows seconds per text and per token. Knows no device and no queue. The latency of a lone request is host + device;
-the time per text of a busy server is max(host, device), since the two overlap.
-
-Source: design/theory.md, "Time of one step".
+The latency of a lone request is host + device; the time per text of a busy server is max(host, device), since the two
+overlap.
 """
 
 from __future__ import annotations
@@ -57,7 +55,8 @@ PUBLISHED_HOST = HostPath(
 """What published servers take, when nothing was measured.
 
 (512/212k − 512/516k)·16/15 = 1.5 ms. A lone request is taken to pass once through the same work.
-Source: facts/peers.md, "Published figures"; design/theory.md, "Time of one step".
+Source: github.com/vllm-project/vllm/pull/23000: 211,711 and 515,914 tokens/s on random texts of 512 tokens. The seconds
+per token are an assumption, and calibrated where they can be.
 """
 
 

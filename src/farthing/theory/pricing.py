@@ -92,7 +92,7 @@ def spot_usd_per_hour(usd_per_hour: float, terms: SpotTerms) -> float:
     Raises:
         InputError: interruptions leave no useful time.
 
-    Source: design/theory.md, "Queueing": price / (1 − (lost + drain)/MTBF).
+    Source: of each mean time between interruptions, what is lost and drained is paid for and does nothing.
     """
     if terms.useful_share <= 0:
         raise InputError(
@@ -113,7 +113,7 @@ def usd_per_million_tokens(usd_per_hour: float, tokens_per_s: float, utilization
     Raises:
         InputError: an argument is out of its range.
 
-    Source: design/theory.md, "Price".
+    Source: USD per second over tokens per second, of the time that is busy.
     """
     if not 0 < utilization <= 1:
         raise InputError(f"utilization is {utilization}: give a fraction above 0 and at most 1")

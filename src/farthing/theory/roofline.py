@@ -3,7 +3,7 @@
 Knows operations and the rates that a device is taken to reach, from a datasheet or from a calibration.
 Knows no launch times and no host: a step here is the device alone.
 
-Source: Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009; design/theory.md, "Time of one step".
+Source: Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def break_even_volume(
         routing: one queue for all replicas, or each text to a replica at random.
         batch_share: share of the texts (0–1) that can wait.
 
-    Source: design/theory.md, "Price"; the step function of whole replicas is ours.
+    Source: price of a day = tokens of a day × price of a token, solved for the tokens; then in whole replicas.
     """
     paying_tokens = usd_per_hour * SECONDS_PER_DAY / SECONDS_PER_HOUR / api_usd_per_million_tokens
     paying_tokens *= TOKENS_PER_MILLION  # tokens per day that pay for one replica

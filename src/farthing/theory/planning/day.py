@@ -33,7 +33,7 @@ def following_replicas(
     Raises:
         InputError: there are no rates, or a time is out of its range.
 
-    Source: design/theory.md, "Queueing": size to λ(t + cold start).
+    Source: a replica that is asked for at t serves from t + cold start on, so it is the rate of then that counts.
     """
     if not rates:
         raise InputError("a day without rates: give at least one")

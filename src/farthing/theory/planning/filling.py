@@ -55,7 +55,7 @@ def fill(waiting: Waiting, demand: PlanDemand, count: int, routing: Routing) -> 
         count: replicas.
         routing: one queue for all replicas, or each text to a replica at random.
 
-    Source: design/theory.md, "Queueing": idle time filled with batch work.
+    Source: `sharing.filled_rise_bound_s`.
     """
     replica = waiting.station
     online_share = 1 - demand.batch_share

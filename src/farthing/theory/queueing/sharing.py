@@ -150,8 +150,8 @@ def filled_rise_bound_s(filler_step_s: float, rho: float) -> float:
     Raises:
         InputError: an argument is out of its range.
 
-    Source: V(1 + λα), a rule of design/theory.md that simulation confirms: a text waits at most V for the step to
-    end, and its own step takes α longer for each text that came in the meantime, λV of them.
+    Source: V(1 + λα): a text waits at most V for the step to end, and its own step takes α longer for each text
+    that came in the meantime, λV of them. Simulation confirms it.
     """
     if not (0 <= filler_step_s < math.inf and 0 <= rho < math.inf):
         raise InputError(f"filler step of {filler_step_s} s at a load of {rho}: give numbers of at least 0")

@@ -23,6 +23,7 @@ __all__ = [
     "MissingExtraError",
     "ModelError",
     "ModelUnavailableError",
+    "QueueFullError",
     "RowError",
     "UnsupportedModelError",
     "missing_extra",
@@ -92,6 +93,25 @@ class MissingExtraError(FarthingError, ImportError):
 
 class ModelUnavailableError(FarthingError):
     """A model that is not on this machine and cannot be had now."""
+
+
+class QueueFullError(FarthingError):
+    """Too much waits already: try again later.
+
+    Attributes:
+        retry_after_s: seconds in which what waits now should have left; None: not known.
+    """
+
+    def __init__(self, tokens: float, tokens_per_s: float | None) -> None:
+        """Say how much waits.
+
+        Args:
+            tokens: what waits.
+            tokens_per_s: how much of it leaves per second; None: not known.
+        """
+        self.retry_after_s = tokens / tokens_per_s if tokens_per_s else None
+        later = "later" if self.retry_after_s is None else f"in {self.retry_after_s:.2g} s"
+        super().__init__(f"{tokens:.0f} tokens wait already: try again {later}")
 
 
 class EngineError(FarthingError, RuntimeError):

@@ -1,6 +1,4 @@
-"""An Embedder as LangChain's `Embeddings`, in this process. Knows LangChain's interface and nothing of models.
-
-Import it by its own name: LangChain is loaded by nothing else of Farthing's.
+"""An Embedder as LangChain's `Embeddings`, in this process.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""An Embedder as llama-index's `BaseEmbedding`, in this process. Knows llama-index's interface and nothing of models.
-
-Import it by its own name: llama-index is loaded by nothing else of Farthing's.
+"""An Embedder as llama-index's `BaseEmbedding`, in this process.
 """
 
 from __future__ import annotations

@@ -5,38 +5,21 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 from farthing.embedding.embedder import Embedder
 from farthing.embedding.formatting import Formatter
-from farthing.embedding.job import Job, Prediction
+from farthing.embedding.job import Job, Watch
 from farthing.embedding.limits import NamedText, refuse_over_limit
 from farthing.bulk.reading import Source
 from farthing.bulk.records import shown
 from farthing.embedding.scan import scan
 from farthing.bulk.writing import EmbeddingWriter, require_writable
-from farthing.engine.calibration.calibrate import Notify, ensure_calibrated
 from farthing.embedding.formats import Precision
 from farthing.errors import InputError
 from farthing.metering.receipt import Receipt
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Who is told what while a job runs.
-
-    Attributes:
-        notify: a line of text before anything slow.
-        on_prediction: what the job should take, before its first batch.
-        on_step: texts and tokens of each finished step.
-    """
-
-    notify: Notify = lambda _: None
-    on_prediction: Callable[[Prediction], None] = lambda _: None
-    on_step: Callable[[int, int], None] = lambda _texts, _tokens: None
 
 
 def embed_file(
@@ -71,22 +54,13 @@ def embed_file(
     started = time.perf_counter()
     formatter = Formatter(embedder.model.checkpoint, precision, truncate_dim)
     _require_other_than_input(require_writable(output), source, output)
-    held = scan(source, cap=embedder.truncated_from)
+    held = scan((record.text for record in source), cap=embedder.truncated_from)
     formatter.require_enough(held.texts)
     prefix = embedder.prefix(prompt_name)
     if not embedder.truncate:
         refuse_over_limit(_named(source, prefix), embedder.model.tokenizer)
-    embedder.model.compiled.prepare("throughput")
-    machine, measured = ensure_calibrated(embedder.model, watch.notify)
     job = Job(
-        embedder.model,
-        machine,
-        measured,
-        held.prefixed(prefix),
-        prompt=prefix,
-        usd_per_hour=embedder.usd_per_hour,
-        on_prediction=watch.on_prediction,
-        on_step=watch.on_step,
+        embedder.path, held, prompt=prefix, usd_per_hour=embedder.usd_per_hour, watch=watch
     )
     writer = EmbeddingWriter(
         output,
@@ -98,15 +72,20 @@ def embed_file(
     writing_s = 0.0
     with writer:
         ids = _Ids(source)
-        with closing(job.run(ids.texts(prefix))) as parts:
+        with closing(job.run(ids.texts())) as parts:
             for part in formatter.run(parts):
                 start = time.perf_counter()
-                writer.write(ids.take(len(part.tokens)), part.vectors, part.tokens)
+                writer.write(ids.take(len(part.tokens)), part.vectors, part.tokens, part.failed)
                 writing_s += time.perf_counter() - start
         writer.note(_range_metadata(formatter))
         last_written = time.perf_counter()
     trailing_s = time.perf_counter() - last_written
-    return job.settle(startup_s=startup_s, writing_s=writing_s + trailing_s, trailing_s=trailing_s)
+    return job.settle(
+        startup_s=startup_s,
+        writing_s=writing_s + trailing_s,
+        trailing_s=trailing_s,
+        name_of=lambda row: f"{shown(source.name)}: row {row}",
+    )
 
 
 def _named(source: Source, prefix: str) -> Iterator[NamedText]:
@@ -129,13 +108,13 @@ class _Ids:
         self._source = source
         self._waiting: deque[str] = deque()
 
-    def texts(self, prefix: str) -> Iterator[str]:
+    def texts(self) -> Iterator[str]:
         for record in self._source:
             self._waiting.append(record.id)
-            yield prefix + record.text
+            yield record.text
 
     def take(self, count: int) -> list[str]:
-        """Return the oldest `count` ids; safe from another thread than the one `texts` runs in."""
+        """Return the oldest `count` ids."""
         return [self._waiting.popleft() for _ in range(count)]
 
 
@@ -160,7 +139,7 @@ def _metadata(embedder: Embedder, source: Source, prefix: str) -> dict[str, str]
         "revision": checkpoint.revision,
         "pooling": checkpoint.pooling,
         "normalized": str(checkpoint.normalize).lower(),
-        "dtype": embedder.model.compiled.dtype,
+        "dtype": embedder.model.engine.dtype,
         "max_length": str(embedder.max_length),
         "prompt": prefix,
         "source": source.describe().to_json(),

@@ -5,7 +5,6 @@ Knows what a usable text and a usable id are. Does not know any file format.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from farthing.errors import InputError, RowError
@@ -60,28 +59,6 @@ def require_text(value: object, field: str, place: Place) -> str:
     if not isinstance(value, str):
         raise place.error(f"field {field!r} is {_kind(value)}, not a string; fix or remove the row")
     return _encodable(value, field, place)
-
-
-def require_texts(texts: Iterable[str]) -> list[str]:
-    """Return texts that came as Python objects, each of them usable.
-
-    Raises:
-        InputError: `texts` is one string, or one of them is not a string or holds half of a surrogate pair.
-    """
-    if isinstance(texts, str):
-        raise InputError("texts is one string; give a list of texts")
-    checked = list(texts)
-    for row, text in enumerate(checked):
-        if not isinstance(text, str):
-            raise InputError(f"text {row} is {type(text).__name__}, not str; convert it or leave it out")
-        if not text.isascii():
-            try:
-                text.encode("utf-8")
-            except UnicodeEncodeError:
-                raise InputError(
-                    f"text {row} holds half of a surrogate pair, which is no text; fix it or leave it out"
-                ) from None
-    return checked
 
 
 def require_id(value: object, field: str, place: Place) -> str:

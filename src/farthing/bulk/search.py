@@ -96,9 +96,12 @@ def search(path: str, query: npt.NDArray[np.float32], top: int) -> list[Hit]:
         first_row = 0
         for batch in parquet_batches(file, ["id", "embedding"], path, ROWS_PER_BATCH):
             # flatten(), not .values: it heeds that a batch may be a slice of a longer array.
-            values = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
-            vectors = header.format.floats(values.reshape(batch.num_rows, -1)).astype(np.float64)
-            best = _merged(best, batch.column("id"), _cosines(vectors, question), first_row, top)
+            column = batch.column("embedding")
+            values = column.flatten().to_numpy(zero_copy_only=False)  # of the rows that have a vector
+            rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+            vectors = header.format.floats(values.reshape(len(rows), -1)).astype(np.float64)
+            hits = _Batch(batch.column("id"), rows, _cosines(vectors, question), first_row)
+            best = _merged(best, hits, top)
             first_row += batch.num_rows
         return best
 
@@ -186,11 +189,16 @@ def _holds(column: Any, form: VectorFormat) -> bool:
     )
 
 
-def _merged(
-    best: list[Hit], ids: Any, cosines: npt.NDArray[np.float64], first_row: int, top: int
-) -> list[Hit]:
-    """Return the best of the hits so far and of a batch that follows them, by its ids and cosines."""
-    scores = np.concatenate([[hit.score for hit in best], cosines])
+class _Batch(NamedTuple):
+    ids: Any
+    rows: npt.NDArray[np.int64]
+    cosines: npt.NDArray[np.float64]
+    first_row: int
+
+
+def _merged(best: list[Hit], batch: _Batch, top: int) -> list[Hit]:
+    """Return the best of the hits so far and of a batch that follows them."""
+    scores = np.concatenate([[hit.score for hit in best], batch.cosines])
     # A stable sort keeps ties in the order of rows: earlier hits come first, each part in order.
     order = np.argsort(-scores, kind="stable")[:top]
     merged = []
@@ -198,8 +206,8 @@ def _merged(
         if place < len(best):
             merged.append(best[place])
         else:
-            offset = place - len(best)
-            merged.append(Hit(first_row + offset, ids[offset].as_py(), float(scores[place])))
+            row = int(batch.rows[place - len(best)])
+            merged.append(Hit(batch.first_row + row, batch.ids[row].as_py(), float(scores[place])))
     return merged
 
 

@@ -1,7 +1,7 @@
 """Writes embeddings to Parquet, whole or not at all.
 
-The file has the columns id (string), embedding (fixed-size list, of what the vectors' format says) and tokens (int32);
-what made them is in its metadata, under keys that begin with `farthing.`.
+The file has the columns id (string), embedding (fixed-size list, of what the vectors' format says; null where a text
+got no vector) and tokens (int32); what made them is in its metadata, under keys that begin with `farthing.`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import base64
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -62,6 +62,7 @@ class EmbeddingWriter:
         self._value_type = form.value_type
         self._width = form.width
         self._ids: list[str] = []
+        self._missing: list[int] = []
         # Rows are copied here: the engine may hand over views of memory that it uses again.
         self._vectors = np.empty((ROWS_PER_GROUP, form.width), form.value_type)
         self._tokens = np.empty(ROWS_PER_GROUP, dtype=np.int32)
@@ -82,13 +83,16 @@ class EmbeddingWriter:
             raise
         return self
 
-    def write(self, ids: Sequence[str], vectors: Values, tokens: npt.NDArray[np.int32]) -> None:
+    def write(
+        self, ids: Sequence[str], vectors: Values, tokens: npt.NDArray[np.int32], failed: Collection[int] = ()
+    ) -> None:
         """Append rows; the arrays may be used again afterwards.
 
         Args:
             ids: (n,) names of the rows.
             vectors: (n, width) in the type of the precision.
             tokens: (n,) int32, tokens that each vector was made of.
+            failed: rows without a vector, which get null.
 
         Raises:
             ValueError: the shapes or types do not agree.
@@ -107,6 +111,7 @@ class EmbeddingWriter:
         while taken < len(ids):
             held = len(self._ids)
             count = min(ROWS_PER_GROUP - held, len(ids) - taken)
+            self._missing += [held + row - taken for row in failed if taken <= row < taken + count]
             self._ids.extend(ids[taken : taken + count])
             self._vectors[held : held + count] = vectors[taken : taken + count]
             self._tokens[held : held + count] = tokens[taken : taken + count]
@@ -138,15 +143,18 @@ class EmbeddingWriter:
     def _flush(self) -> None:
         """Write what is held as one row group."""
         count = len(self._ids)
-        values = pa.array(self._vectors[:count].reshape(-1))
+        values, mask = pa.array(self._vectors[:count].reshape(-1)), None
+        if self._missing:
+            mask = pa.array(np.isin(np.arange(count), self._missing))
         columns = [
             pa.array(self._ids, type=pa.string()),
-            pa.FixedSizeListArray.from_arrays(values, type=self._schema.field("embedding").type),
+            pa.FixedSizeListArray.from_arrays(values, type=self._schema.field("embedding").type, mask=mask),
             pa.array(self._tokens[:count]),
         ]
         with self._disk_errors():
             self._parquet.write_table(pa.Table.from_arrays(columns, schema=self._schema))
         self._ids.clear()
+        self._missing.clear()
 
     def _commit(self) -> None:
         if self._ids:
@@ -159,7 +167,8 @@ class EmbeddingWriter:
             os.fsync(self._file.fileno())
             self._file.close()
             self._partial.replace(self._target)
-            # The rename itself must reach the disk too.
+        # The rename itself should reach the disk too. The output is there, whatever a disk says of that: some cannot.
+        with suppress(OSError):
             folder = os.open(self._target.parent, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fsync(folder)
@@ -234,7 +243,7 @@ def _schema(form: VectorFormat) -> Any:
     element = pa.field("element", pa.from_numpy_dtype(form.value_type), nullable=False)
     fields = [
         pa.field("id", pa.string(), nullable=False),
-        pa.field("embedding", pa.list_(element, form.width), nullable=False),
+        pa.field("embedding", pa.list_(element, form.width)),
         pa.field("tokens", pa.int32(), nullable=False),
     ]
     return pa.schema(fields)

@@ -12,6 +12,7 @@ from farthing.cli import options
 @options.revision
 @options.device
 @options.dtype
+@options.threads
 @click.option(
     "--output",
     "-o",
@@ -25,6 +26,7 @@ def calibrate(
     revision: str | None,
     device: str,
     dtype: str | None,
+    threads: int | None,
     output: str | None,
     as_json: bool,
 ) -> None:
@@ -43,20 +45,22 @@ def calibrate(
     )
     from farthing.catalog.calibrations import calibrations_folder
     from farthing.cli.output import console, print_json, status
+    from farthing.embedding.steps import StepPath
     from farthing.engine.calibration.calibrate import calibrate_machine, calibrate_model
-    from farthing.engine.model import load_model
+    from farthing.engine.load import load_model
     from farthing.units import format_count, format_seconds, format_si
 
     screen = console()
     kind = options.dtype_of(dtype)
     file = None if output is None else check_calibration_path(Path(output))
     with status(screen, "loading the model") as shown:
-        loaded = load_model(model, revision=revision, device=device, dtype=kind)
-        compiled = loaded.compiled
-        machine = calibrate_machine(
-            compiled.dtype, lambda line: shown.update(f"measuring {escape(line)}"), compiled.devices[0]
-        )
-        measured = calibrate_model(loaded, machine, lambda line: shown.update(f"measuring {escape(line)}"))
+        path = StepPath(load_model(model, revision=revision, device=device, dtype=kind, threads=threads))
+
+        def notify(line: str) -> None:
+            shown.update(f"measuring {escape(line)}")
+
+        machine = calibrate_machine(path.model.engine, notify)
+        measured = calibrate_model(path.model, machine, path.run_alone, notify)
     if file is not None:
         write_calibration_file(file, machine, measured)
     if as_json:

@@ -11,7 +11,7 @@ import click
 from farthing.cli import options
 from farthing.units import SECONDS_PER_HOUR, format_si
 
-_ENGINE_PACKAGES = ("torch", "openvino", "tokenizers", "numpy", "pyarrow", "safetensors", "huggingface-hub")
+_ENGINE_PACKAGES = ("openvino", "tokenizers", "numpy", "pyarrow", "huggingface-hub")
 
 
 @click.command("doctor")

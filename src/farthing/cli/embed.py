@@ -14,6 +14,7 @@ from farthing.cli import options
 @options.revision
 @options.device
 @options.dtype
+@options.threads
 @click.option(
     "--length", type=int, help="Truncate texts to this many tokens.", show_default="the model's own limit"
 )
@@ -45,6 +46,7 @@ def embed(
     revision: str | None,
     device: str,
     dtype: str | None,
+    threads: int | None,
     length: int | None,
     no_truncate: bool,
     text_field: str,
@@ -82,6 +84,7 @@ def embed(
         revision=revision,
         device=device,
         dtype=kind,
+        threads=threads,
         max_length=length,
         truncate=not no_truncate,
         usd_per_hour=usd_per_hour,

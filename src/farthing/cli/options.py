@@ -16,12 +16,18 @@ revision = click.option("--revision", help="Commit, branch or tag on the hub.", 
 device = click.option(
     "--device",
     default="local",
-    help="What to run on: local (the processor), cuda, cuda:1, cuda:0,1 or cuda:all.",
+    help="What to run on: local (the processor), cuda or cuda:1.",
 )
 dtype = click.option(
     "--dtype",
     help="fp32, or bf16 on processors that have it (faster, less exact); on cards also fp16 and fp8.",
-    show_default="fp32 on a processor, bf16 on cards",
+    show_default="fp32 on a processor, bf16 on a card",
+)
+threads = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Cores of the processor to keep busy.",
+    show_default="all that the process may use",
 )
 usd_per_hour = click.option(
     "--usd-per-hour",

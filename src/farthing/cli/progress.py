@@ -8,8 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.text import Text
 
-from farthing.bulk.embed_file import Watch
-from farthing.embedding.job import Prediction
+from farthing.embedding.job import Prediction, Watch
 from farthing.units import SECONDS_PER_HOUR, format_count, format_seconds, format_usd
 
 

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from farthing.embedding.encode_options import EncodeOptions, as_asked, progress_bar, require_possible
-from farthing.embedding.formatting import Formatter
-from farthing.embedding.job import Job
-from farthing.embedding.limits import refuse_over_limit
-from farthing.bulk.records import Record, require_texts
-from farthing.embedding.scan import CHARACTERS_PER_TOKEN, scan
-from farthing.embedding.cache import VectorCache
 from farthing.catalog.configuration import load_configuration
-from farthing.engine.calibration.calibrate import Notify, ensure_calibrated
-from farthing.engine.calls import Calls
-from farthing.engine.folder.checkpoint import TruncationSide
-from farthing.engine.compiled import Mode
-from farthing.engine.model import EmbeddingModel, load_model
+from farthing.embedding.cache import VectorCache
+from farthing.embedding.encode_options import EncodeOptions, as_asked, progress_bar, require_possible
 from farthing.embedding.formats import Precision, Values, VectorFormat
-from farthing.errors import InputError
+from farthing.embedding.formatting import Formatter
+from farthing.embedding.job import Job, Watch
+from farthing.embedding.limits import refuse_over_limit
+from farthing.embedding.scan import CHARACTERS_PER_TOKEN, scan
+from farthing.embedding.steps import StepPath
+from farthing.embedding.texts import require_texts
+from farthing.engine.calibration.calibrate import Notify
+from farthing.engine.contract import Mode
+from farthing.engine.folder.checkpoint import TruncationSide
+from farthing.engine.load import EmbeddingModel, load_model
+from farthing.errors import EngineError, InputError
 from farthing.metering.receipt import Receipt
 from farthing.theory.devices import Dtype
 
@@ -45,6 +47,7 @@ class EmbedResult:
         format: how the vectors are written: precision, dimension and ranges. `format.floats(vectors)` reads them.
         range_sample_texts: texts that the ranges were taken from, the first of the job; 0 where none were.
         clipped: values outside the ranges, which were clipped.
+        failed: the error of each text that got no vector; its row of `vectors` is that of a vector of zeros.
     """
 
     vectors: Values
@@ -53,13 +56,16 @@ class EmbedResult:
     format: VectorFormat
     range_sample_texts: int
     clipped: int
+    failed: Mapping[int, EngineError]
 
 
 class Embedder:
-    """A loaded embedding model.
+    """A loaded embedding model; safe for threads.
+
+    It is a context manager that closes it, and pickles and copies by its settings: whoever unpickles it loads the
+    model anew, and so does a child of the process that made it, when it is first used there.
 
     Attributes:
-        model: its checkpoint, tokenizer and compiled graph.
         truncate: whether texts over the limit are cut, or refused.
         usd_per_hour: price of this machine; None when unknown.
         cache: vectors kept across calls, with its hits and misses.
@@ -85,6 +91,7 @@ class Embedder:
         usd_per_hour: float | None = None,
         cache_texts: int = CACHED_TEXTS,
         mode: Mode | None = None,
+        threads: int | None = None,
         notify: Notify = lambda _: None,
     ) -> None:
         """Find, read and compile a model.
@@ -92,9 +99,9 @@ class Embedder:
         Args:
             model: hub id, folder, or None for all-MiniLM-L6-v2.
             revision: commit, branch or tag on the hub.
-            device: `local` or `cpu` for the processor; `cuda`, `cuda:1`, `cuda:0,1` or `cuda:all` for graphics cards.
+            device: `local` or `cpu` for the processor; `cuda` or `cuda:1` for a graphics card.
             dtype: fp32, or bf16 where the processor has the units; on cards also fp16 and fp8. None for fp32 on a
-                processor and bf16 on cards.
+                processor and bf16 on a card.
             max_length: most tokens of a text; None for the model's own limit.
             truncation_side: where longer texts lose tokens; None for the model's own side.
             truncate: whether texts over the limit are cut and counted; False refuses them before anything is computed.
@@ -105,13 +112,29 @@ class Embedder:
             mode: `latency` runs calls of `encode` at once, each step on all cores; `throughput` many steps side by
                 side, a core for each; None takes the one or the other by the call's texts. Each that is used holds the
                 weights of the model's layers once more. `embed` is always for throughput.
-            notify: called with a line of text before anything slow, such as a calibration.
+            threads: cores of the processor to keep busy; None for all that this process may use: its affinity, less
+                a container's quota.
+            notify: called with a line of text before anything slow, such as a calibration. It is not pickled.
 
         Raises:
             InputError: an option cannot be used.
             ModelError: the model's folder cannot be used.
             ModelUnavailableError: the model is not here and cannot be had.
         """
+        self._settings: dict[str, Any] = {
+            "model": model,
+            "revision": revision,
+            "device": device,
+            "dtype": dtype,
+            "max_length": max_length,
+            "truncation_side": truncation_side,
+            "truncate": truncate,
+            "trust_remote_code": trust_remote_code,
+            "usd_per_hour": usd_per_hour,
+            "cache_texts": cache_texts,
+            "mode": mode,
+            "threads": threads,
+        }
         started = time.perf_counter()
         if usd_per_hour is None:
             usd_per_hour = load_configuration().usd_per_hour
@@ -119,27 +142,58 @@ class Embedder:
             raise InputError(f"USD per hour is {usd_per_hour}: give a number of at least 0")
         if cache_texts < 0:
             raise InputError(f"cache_texts {cache_texts}: give the number of vectors to keep, or 0")
-        self.model: EmbeddingModel = load_model(
+        self.truncate = truncate
+        self.usd_per_hour = usd_per_hour
+        self.cache = VectorCache(cache_texts)
+        self._device, self._notify = device, notify
+        loaded = load_model(
             model,
             revision=revision,
             device=device,
             dtype=dtype,
             max_length=max_length,
             truncation_side=truncation_side,
+            threads=threads,
             trust_remote_code=trust_remote_code,
         )
-        self.truncate = truncate
-        self.usd_per_hour = usd_per_hour
-        self.cache = VectorCache(cache_texts, self.max_length)
-        self._calls = Calls(self.model, mode)
-        self._device = device
-        self._notify = notify
+        self._loaded, self._process = StepPath(loaded, mode), os.getpid()
+        # The lanes' threads know nothing of this object: when it goes, they end.
+        self._ending = weakref.finalize(self, self._loaded.lanes.close)
         self.load_s = time.perf_counter() - started
+
+    def __reduce__(self) -> tuple[Callable[[dict[str, Any]], Embedder], tuple[dict[str, Any]]]:
+        """Pickle by settings."""
+        return _made_anew, (self._settings,)
+
+    def __enter__(self) -> Self:
+        """Return the embedder."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """End the threads and let go of the device; nothing can be embedded afterwards."""
+        self._ending.detach()
+        self._loaded.close()
+
+    @property
+    def model(self) -> EmbeddingModel:
+        """Its checkpoint, tokenizer and engine."""
+        return self.path.model
+
+    @property
+    def path(self) -> StepPath:
+        """The model's way from texts to vectors."""
+        if os.getpid() != self._process:  # in a child, where the parent's threads are gone
+            self.__init__(**self._settings, notify=self._notify)  # type: ignore[misc]
+        return self._loaded
 
     @property
     def dimension(self) -> int:
         """Width of a vector."""
-        return self.model.compiled.dimension
+        return self.model.engine.dimension
 
     @property
     def max_length(self) -> int:
@@ -206,12 +260,15 @@ class Embedder:
         )
         formatter.require_enough(len(texts))
         self._refuse_over_limit(texts, prefix)
-        lookup = self.cache.lookup(texts, prefix)
+        characters = sum(map(len, texts)) + len(texts) * len(prefix)
         with progress_bar(len(texts)) if show_progress_bar else nullcontext() as on_step:
-            count = len(texts) - lookup.cached.texts
-            parts, totals = self._calls.embedded(count, lookup.missing, prompt=prefix, on_step=on_step)
-            values = formatter.joined(lookup.joined(parts, totals)).vectors
-        vectors = as_asked(values, convert_to_numpy=convert_to_numpy, convert_to_tensor=convert_to_tensor)
+            run = self.path.call(
+                texts, characters, prompt=prefix, cache=self.cache.for_call(len(texts)), on_step=on_step
+            )
+            done = formatter.joined(run)
+        for row, error in done.failed.items():
+            raise EngineError(f"text {row} got no vector: {error}") from error
+        vectors = as_asked(done.vectors, convert_to_numpy=convert_to_numpy, convert_to_tensor=convert_to_tensor)
         return vectors[0] if isinstance(given, str) else vectors  # type: ignore[no-any-return]
 
     def encode_query(
@@ -273,17 +330,24 @@ class Embedder:
             raise InputError("no texts to embed; give at least one")
         formatter.require_enough(len(checked))
         self._refuse_over_limit(checked, prefix)
-        self.model.compiled.prepare("throughput")
-        lookup = self.cache.lookup(checked, prefix)
-        machine, measured = ensure_calibrated(self.model, self._notify)
-        records = (Record(str(row), text) for row, text in enumerate(lookup.missing()))
-        held = scan(records, cap=self.truncated_from)
-        job = Job(self.model, machine, measured, held, prompt=prefix, usd_per_hour=self.usd_per_hour)
+        job = Job(
+            self.path,
+            scan(checked, cap=self.truncated_from),
+            prompt=prefix,
+            cache=self.cache.for_call(len(checked)),
+            usd_per_hour=self.usd_per_hour,
+            watch=Watch(notify=self._notify),
+        )
         startup_s = time.perf_counter() - started
-        done = formatter.joined(lookup.joined(job.run(lookup.missing()), job.totals))
-        receipt = job.settle(startup_s=startup_s + self.load_s, cached=lookup.cached)
+        done = formatter.joined(job.run(checked))
         return EmbedResult(
-            done.vectors, done.tokens, receipt, formatter.format, formatter.sample_texts, formatter.clipped
+            done.vectors,
+            done.tokens,
+            job.settle(startup_s=startup_s + self.load_s),
+            formatter.format,
+            formatter.sample_texts,
+            formatter.clipped,
+            done.failed,
         )
 
     def _refuse_over_limit(self, texts: Sequence[str], prefix: str) -> None:
@@ -316,3 +380,7 @@ class Embedder:
     def _first_prompt(self, *names: str) -> str:
         prompts = self.model.checkpoint.prompts
         return next((prompts[name] for name in names if name in prompts), "")
+
+
+def _made_anew(settings: dict[str, Any]) -> Embedder:
+    return Embedder(**settings)

@@ -11,10 +11,9 @@ from typing import Any, TypedDict
 
 import numpy.typing as npt
 
-from farthing.engine.model import PROCESSOR
+from farthing.engine.load import PROCESSOR_NAMES
 from farthing.embedding.formats import Precision, Values
-from farthing.engine.tensors import as_tensor
-from farthing.errors import InputError
+from farthing.errors import InputError, missing_extra
 
 
 class EncodeOptions(TypedDict, total=False):
@@ -45,7 +44,7 @@ def require_possible(*, output_value: str | None, device: Any, own_device: str, 
         raise InputError(
             f"output_value {output_value!r}: an Embedder gives one vector per text, 'sentence_embedding'"
         )
-    same = PROCESSOR if own_device in PROCESSOR else (own_device,)
+    same = PROCESSOR_NAMES if own_device in PROCESSOR_NAMES else (own_device,)
     if device is not None and str(device) not in same:
         raise InputError(
             f"device {device!r}: this Embedder runs on {own_device}; make another one for another"
@@ -63,6 +62,19 @@ def as_asked(values: Values, *, convert_to_numpy: bool, convert_to_tensor: bool)
     if convert_to_tensor:
         return as_tensor(values)
     return values if convert_to_numpy else list(as_tensor(values))
+
+
+def as_tensor(values: npt.NDArray[Any]) -> Any:
+    """Return a torch tensor over the memory of an array.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+    """
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, "convert_to_tensor") or error from None
+    return torch.from_numpy(values)
 
 
 @contextmanager

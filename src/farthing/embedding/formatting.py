@@ -1,14 +1,10 @@
-"""Gives a job's vectors the format that was asked for, part by part, so that memory does not grow with the job.
-
-Knows where the ranges of int8 and uint8 come from: the first texts of the job. What a format is stands in
-`farthing.embedding.formats`; knows no file.
-"""
+"""Gives a job's vectors the format that was asked for, part by part, so that memory does not grow with the job."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, chain
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +21,7 @@ from farthing.embedding.formats import (
     unit,
 )
 from farthing.embedding.steps import EmbeddedTexts
-from farthing.errors import InputError
+from farthing.errors import EngineError, InputError
 
 RANGE_SAMPLE_TEXTS = 8192
 """Texts that the ranges of int8 and uint8 are taken from: the first of the job. As many as a window, so hardly
@@ -39,10 +35,12 @@ class FormattedTexts:
     Attributes:
         vectors: (n, width) in the format's type.
         tokens: int32 (n,), tokens of each text.
+        failed: the error of each row without a vector.
     """
 
     vectors: Values
     tokens: npt.NDArray[np.int32]
+    failed: Mapping[int, EngineError] = field(default_factory=dict)
 
 
 class Formatter:
@@ -112,7 +110,7 @@ class Formatter:
         scaled = map(self._scaled, parts)
         for part in self._with_ranges(scaled) if self.samples else scaled:
             self.clipped += self.format.outside(part.vectors)
-            yield FormattedTexts(self.format.quantized(part.vectors), part.tokens)
+            yield FormattedTexts(self.format.quantized(part.vectors), part.tokens, part.failed)
 
     def joined(self, parts: Iterable[EmbeddedTexts]) -> FormattedTexts:
         """Return all parts of a job in the format, as one."""
@@ -122,8 +120,11 @@ class Formatter:
         if not done:
             empty = np.empty((0, self.format.width), self.format.value_type)
             return FormattedTexts(empty, np.empty(0, np.int32))
+        starts = accumulate([0, *(len(part.tokens) for part in done)])
         return FormattedTexts(
-            np.concatenate([part.vectors for part in done]), np.concatenate([part.tokens for part in done])
+            np.concatenate([part.vectors for part in done]),
+            np.concatenate([part.tokens for part in done]),
+            {start + row: error for start, part in zip(starts, done, strict=False) for row, error in part.failed.items()},
         )
 
     def _scaled(self, part: EmbeddedTexts) -> EmbeddedTexts:
@@ -136,9 +137,10 @@ class Formatter:
         texts = 0
         while texts < RANGE_SAMPLE_TEXTS and (part := next(parts, None)) is not None:
             held.append(part)
-            texts += len(part.tokens)
+            texts += len(part.tokens) - len(part.failed)
         if held:
-            sample = np.concatenate([part.vectors for part in held])[:RANGE_SAMPLE_TEXTS]
+            good = [np.delete(part.vectors, list(part.failed), axis=0) for part in held]
+            sample = np.concatenate(good)[:RANGE_SAMPLE_TEXTS]
             self.format = replace(self.format, ranges=ranges_of(sample))
             self.sample_texts = len(sample)
         return chain(held, parts)

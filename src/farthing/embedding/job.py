@@ -1,7 +1,4 @@
-"""One embedding job: predicted before it runs, run through the pipeline, billed when it ends.
-
-The same job stands behind a file on the command line and a list in Python. Knows no file format.
-"""
+"""One embedding job: predicted before it runs, run on a model's lanes, billed when it ends."""
 
 from __future__ import annotations
 
@@ -11,19 +8,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from farthing.embedding.scan import Scan
-from farthing.embedding.cache import Cached
 from farthing.catalog import facts
 from farthing.catalog.calibrations import discard_calibration
-from farthing.engine.model import EmbeddingModel
-from farthing.embedding.steps import EmbeddedTexts, Pipeline, Totals
+from farthing.embedding.cache import VectorCache
+from farthing.embedding.scan import Scan
+from farthing.embedding.steps import EmbeddedTexts, Progress, StepPath, Totals
 from farthing.embedding.windows import WINDOW_CHARACTERS, WINDOW_TEXTS, Window
+from farthing.engine.calibration.calibrate import Notify, ensure_calibrated
 from farthing.metering.elsewhere import prices_elsewhere
 from farthing.metering.receipt import PredictionBasis, Receipt, Seconds, make_receipt
 from farthing.scheduling.forecast import forecast_job_s
-from farthing.theory.devices import Calibration, ModelCalibration
+from farthing.theory.work import WorkCounter
 
-_NOTHING_CACHED = Cached()
+_NAMED = 3
+"""Texts without a vector that a receipt names; of more it gives the number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,43 +39,63 @@ class Prediction:
     basis: PredictionBasis
 
 
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who is told what while a job runs.
+
+    Attributes:
+        notify: a line of text before anything slow.
+        on_prediction: what the job should take, before its first batch.
+        on_step: texts and tokens of each finished step.
+    """
+
+    notify: Notify = lambda _: None
+    on_prediction: Callable[[Prediction], None] = lambda _: None
+    on_step: Progress = lambda _texts, _tokens: None
+
+
 class Job:
     """Embeds texts once and keeps the books."""
 
     def __init__(
         self,
-        model: EmbeddingModel,
-        machine: Calibration,
-        measured: ModelCalibration,
+        path: StepPath,
         scan: Scan,
         *,
         prompt: str = "",
+        cache: VectorCache | None = None,
         usd_per_hour: float | None = None,
-        on_prediction: Callable[[Prediction], None] = lambda _: None,
-        on_step: Callable[[int, int], None] | None = None,
+        watch: Watch | None = None,
     ) -> None:
-        """Prepare a job.
+        """Prepare a job; this machine and the model are calibrated first where they are not.
 
         Args:
-            model: the loaded model.
-            machine: this machine's calibration: the peak that MFU refers to.
-            measured: the model's calibration: what the prediction is made from.
-            scan: what the input holds.
-            prompt: what all texts begin with, for models that compute it once. The texts of `run` come with it.
+            path: the model's way from texts to vectors.
+            scan: what the input holds, without the prompt.
+            prompt: what is put before each text.
+            cache: vectors of earlier calls; None for none.
             usd_per_hour: price of this machine; None when unknown.
-            on_prediction: called once, before the first batch runs.
-            on_step: called after each step with its texts and tokens.
+            watch: who is told what.
         """
         self.prediction: Prediction | None = None
-        self._model, self._machine, self._measured, self._scan = model, machine, measured, scan
-        self._usd_per_hour = usd_per_hour
-        self._on_prediction = on_prediction
-        self._max_batch_tokens = measured.best_step_tokens()
-        self._pipeline = Pipeline(
-            model, self._max_batch_tokens, on_first_window=self._predict, on_step=on_step, prompt=prompt
-        )
-        self._sample_lengths = [] if self._fits_one_window else model.tokenizer.encode(scan.sample).lengths
+        self._watch, self._usd_per_hour = watch or Watch(), usd_per_hour
+        model = self._model = path.model
+        model.engine.warm("throughput")
+        self._machine, self._measured = ensure_calibrated(model, path.run_alone, self._watch.notify)
+        self._scan = scan.prefixed(prompt)
+        self._step_tokens = self._measured.best_step_tokens()
+        fits = self._scan.texts <= WINDOW_TEXTS and self._scan.characters < WINDOW_CHARACTERS
+        self._sample_lengths = [] if fits else model.tokenizer.encode(self._scan.sample).lengths
         self._wall_s = 0.0
+        self._start = partial(
+            path.job,
+            step_tokens=self._step_tokens,
+            prompt=prompt,
+            cache=cache or VectorCache(0),
+            on_first_window=self._predict,
+            on_step=self._watch.on_step,
+        )
+        self._run = self._start([])
         # Read now: a wrong row in the user's files must not come up when the work is done.
         self._prices_elsewhere = partial(
             prices_elsewhere,
@@ -89,36 +107,38 @@ class Job:
         )
 
     def run(self, texts: Iterable[str]) -> Generator[EmbeddedTexts]:
-        """Yield the embedded texts in order; the wall clock runs until the consumer is done with the last."""
-        started = time.perf_counter()
-        yield from self._pipeline.run(texts)
-        self._wall_s = time.perf_counter() - started
+        """Yield the embedded texts in order; the wall clock runs until the consumer is done with the last.
 
-    @property
-    def _fits_one_window(self) -> bool:
-        return self._scan.texts <= WINDOW_TEXTS and self._scan.characters < WINDOW_CHARACTERS
+        Raises:
+            EngineError: not one of them got a vector.
+        """
+        started = time.perf_counter()
+        self._run = self._start(texts)
+        yield from self._run
+        self._wall_s = time.perf_counter() - started
+        if self.totals.failed and len(self.totals.failed) == self.totals.texts:
+            raise next(iter(self.totals.failed.values()))
 
     def _predict(self, window: Window) -> None:
-        if window.last:
-            self._set_prediction([len(ids) for ids in window.ids], 1.0, "all")
-        else:
-            self._set_prediction(self._sample_lengths, self._scan.scale, "sample of the lengths")
-
-    def _set_prediction(self, lengths: Sequence[int], scale: float, basis: PredictionBasis) -> None:
+        lengths: Sequence[int] = window.lengths if window.last else self._sample_lengths
+        scale = 1.0 if window.last else self._scan.scale
         seconds = forecast_job_s(
             lengths,
             self._measured,
-            max_batch_tokens=self._max_batch_tokens,
+            max_batch_tokens=self._step_tokens,
             window_texts=WINDOW_TEXTS,
             scale=scale,
+            prefix=self._run.prefix_of(window),
+            counter=WorkCounter(self._model.checkpoint.shape, trim=self._model.checkpoint.trimmable),
         )
+        basis: PredictionBasis = "all" if window.last else "sample of the lengths"
         self.prediction = Prediction(seconds, sum(lengths) * scale, basis)
-        self._on_prediction(self.prediction)
+        self._watch.on_prediction(self.prediction)
 
     @property
     def totals(self) -> Totals:
         """What was done so far; complete when `run` has ended."""
-        return self._pipeline.totals
+        return self._run.totals
 
     def settle(
         self,
@@ -126,7 +146,7 @@ class Job:
         startup_s: float = 0.0,
         writing_s: float = 0.0,
         trailing_s: float = 0.0,
-        cached: Cached = _NOTHING_CACHED,
+        name_of: Callable[[int], str] = lambda row: f"text {row}",
     ) -> Receipt:
         """Return the bill of a job that has run to its end, and forget a calibration that it has refuted.
 
@@ -134,25 +154,24 @@ class Job:
             startup_s: seconds before the job: scanning the input, loading the model.
             writing_s: seconds that the consumer spent writing.
             trailing_s: seconds after the last text that belong to the job: closing the output.
-            cached: texts beside those of `run` that were served from memory; they are billed as read, not as work.
+            name_of: what a reader knows a text by, from its number in the job.
         """
-        totals = self.totals
-        input_tokens = totals.input_tokens + cached.tokens
-        prediction = self.prediction
+        totals, prediction = self.totals, self.prediction
         receipt = make_receipt(
             model=self._model.checkpoint.name,
             revision=self._model.checkpoint.revision,
             device=self._machine.machine,
             dtype=self._machine.dtype,
-            texts=totals.texts + cached.texts,
+            texts=totals.texts,
             duplicates=totals.duplicates,
-            cached=cached.texts,
-            truncated=totals.truncated + cached.truncated,
-            input_tokens=input_tokens,
+            cached=totals.cached,
+            failed=len(totals.failed),
+            truncated=totals.truncated,
+            input_tokens=totals.input_tokens,
             work=totals.work,
             seconds=Seconds(
                 wall=self._wall_s + trailing_s,
-                device=totals.busy_s / self._model.compiled.streams,
+                device=totals.busy_s / self._model.engine.lanes,
                 tokenization=totals.tokenization_s,
                 writing=writing_s,
                 startup=startup_s,
@@ -163,12 +182,18 @@ class Job:
             prediction_basis=prediction.basis if prediction else None,
             usd_per_hour=self._usd_per_hour,
             elsewhere=self._prices_elsewhere(
-                input_tokens=input_tokens,
-                texts=totals.texts + cached.texts,
+                input_tokens=totals.input_tokens,
+                texts=totals.texts,
                 today=datetime.now(UTC).date(),
             ),
-            vector_error=self._model.compiled.vector_error,
+            vector_error=self._model.engine.vector_error,
+            warnings=self._failures(name_of),
         )
         if receipt.refutes_calibration:
             discard_calibration(self._machine)
         return receipt
+
+    def _failures(self, name_of: Callable[[int], str]) -> list[str]:
+        failed = self.totals.failed
+        named = [f"{name_of(row)} got no vector: {error}" for row, error in list(failed.items())[:_NAMED]]
+        return [*named, *([f"{len(failed) - _NAMED} more texts got no vector"] if len(failed) > _NAMED else [])]

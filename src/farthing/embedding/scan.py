@@ -8,8 +8,6 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from farthing.bulk.records import Record
-
 SAMPLE_TEXTS = 2000
 SAMPLE_BYTES = 64_000_000
 
@@ -65,13 +63,13 @@ class Scan:
 
 
 def scan(
-    source: Iterable[Record],
+    source: Iterable[str],
     *,
     cap: int = DEFAULT_CAP,
     sample_texts: int = SAMPLE_TEXTS,
     sample_bytes: int = SAMPLE_BYTES,
 ) -> Scan:
-    """Read every record once, so that a bad row is found before compute is spent on those above it.
+    """Read every text once, so that a bad row is found before compute is spent on those above it.
 
     Memory is bounded by `sample_bytes` plus one text. Where the texts are so long that
     `sample_texts` of them would not fit, the sample holds fewer (at least one): no text is cut.
@@ -87,11 +85,11 @@ def scan(
     """
     texts = characters = capped_characters = 0
     sample = _BottomK(sample_texts, sample_bytes)
-    for record in source:
+    for text in source:
         texts += 1
-        characters += len(record.text)
-        capped_characters += min(len(record.text), cap)
-        sample.offer(record.text)
+        characters += len(text)
+        capped_characters += min(len(text), cap)
+        sample.offer(text)
     return Scan(texts, characters, capped_characters, cap, *sample.drawn())
 
 

@@ -1,31 +1,51 @@
-"""Texts in, vectors out, in order: tokenizing, the device and the consumer overlap, in bounded memory.
+"""The one step path: windows of texts onto the lanes of a model, and back in order, in bounded memory.
 
-One thread makes windows; one thread for each stream runs batches; the caller consumes finished windows.
-At most `_WINDOWS` windows are on their way at a time, besides the one that the caller consumes.
+Lanes live as long as their model, each with a thread; calls and jobs share them. The caller's own thread reads the
+input, tokenizes it and consumes what is done, while the lanes run what it has left in the queue: nothing but the
+caller ever waits for the input, so leaving early never does.
 """
 
 from __future__ import annotations
 
-import contextlib
-import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from farthing.engine.model import EmbeddingModel
-from farthing.engine.spool import VectorSpool
-from farthing.embedding.windows import REMEMBERED_TEXTS, Window, WindowMaker
-from farthing.scheduling.batching import Batch
-from farthing.theory.work import Work, packed_batch_work, prefix_work
+from farthing.embedding.cache import VectorCache
+from farthing.embedding.windows import WINDOW_TEXTS, Window, WindowMaker
+from farthing.engine.calibration.step_limit import StepLimit
+from farthing.engine.contract import Engine, Ids, Lane, Mode
+from farthing.engine.load import EmbeddingModel
+from farthing.engine.prefixes import shared_prefix
+from farthing.errors import EngineError, InputError
+from farthing.scheduling.batching import Batch, batches_by_length
+from farthing.scheduling.queue import Queue
+from farthing.theory.work import Work
 
-_WINDOWS = 3
+MOST_WINDOWS = 3
+"""Windows on their way at a time, besides the one that the caller consumes."""
+
+MOST_POSITIONS = 384
+"""Places that several texts take at most, padded to the longest of them, to be run at once unless the caller says so.
+From about as many on the lanes for throughput finish as soon (docs/log.md)."""
+
+_AT_ONCE_TEXTS = 1024
+"""Texts of a call in the mode for latency that are tokenized, and grouped by length, at a time."""
+
+_AGEING_S = 1.0
+"""A job's step that has waited so much longer than a call's comes before it."""
+
+CALL, JOB = 0, 1
+"""Classes of work: someone waits for a call."""
 
 Progress = Callable[[int, int], None]
-"""Called after each step with its texts and useful tokens, from the streams' threads."""
+"""Called after each step with its texts and tokens, from a lane's thread or the caller's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,197 +53,301 @@ class EmbeddedTexts:
     """Consecutive texts and what they became.
 
     Attributes:
-        vectors: float32 (n, dimension), one for each text.
+        vectors: float32 (n, dimension), one for each text; zeros for one that failed.
         tokens: int32 (n,), tokens of each text.
+        failed: the error of each row without a vector.
     """
 
     vectors: npt.NDArray[np.float32]
     tokens: npt.NDArray[np.int32]
+    failed: Mapping[int, EngineError] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Totals:
-    """What a pipeline has done so far; complete when its iterator ends.
+    """What a run has done so far; complete when its iterator ends.
 
     Attributes:
         texts: texts consumed.
-        duplicates: of them, repeats that were not computed.
+        duplicates: of them, repeats of others that were not computed.
+        cached: of them, served from memory.
         truncated: of them, cut at the length limit.
+        failed: the error of each text that got no vector, by its number in the run.
         input_tokens: tokens over all texts.
         work: what was computed.
-        busy_s: busy seconds of all streams together.
+        busy_s: busy seconds of all lanes together.
         tokenization_s: wall seconds of tokenizing.
     """
 
     texts: int = 0
     duplicates: int = 0
+    cached: int = 0
     truncated: int = 0
+    failed: dict[int, EngineError] = field(default_factory=dict)
     input_tokens: int = 0
     work: Work = field(default_factory=Work)
     busy_s: float = 0.0
     tokenization_s: float = 0.0
 
 
-class Pipeline:
-    """Runs one job through a model."""
+@dataclass(slots=True, eq=False)
+class _Step:
+    """Texts of a window that a lane takes together."""
 
-    def __init__(
-        self,
-        model: EmbeddingModel,
-        max_batch_tokens: int,
-        *,
-        prompt: str = "",
-        on_first_window: Callable[[Window], None] | None = None,
-        on_step: Progress | None = None,
-    ) -> None:
-        """Prepare a job.
+    run: Run
+    window: Window
+    batch: Batch
+
+    def take(self, lane: Lane) -> None:
+        """Run on a lane; errors that are no text's own end the window."""
+        try:
+            window, rows = self.window, list(self.batch.rows)
+            done = lane.run([window.ids[row] for row in rows], self.run.prompt)
+            places = window.rows[rows]
+            window.vectors[places] = done.vectors
+            window.failed.update({int(places[row]): error for row, error in done.failed.items()})
+            self.run.count(len(rows), done.work, done.device_s)
+            window.finish()
+        except BaseException as error:  # handed to whoever consumes the window, and raised there
+            self.window.fail(error)
+
+
+class Lanes:
+    """The lanes of an engine for throughput, each with a thread that takes steps from one queue."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._queue: Queue[_Step] = Queue(ageing_s=_AGEING_S)
+        self._change = threading.Condition()
+        self._threads: list[threading.Thread] = []
+        self._closed = False
+
+    def add(self, steps: Iterable[_Step], work_class: int) -> None:
+        """Leave steps in the queue; the threads start with the first.
+
+        Raises:
+            EngineError: the engine refuses a lane, or the lanes are closed.
+        """
+        with self._change:
+            if self._closed:
+                raise EngineError("the model is closed; load it again")
+            if not self._threads:
+                lanes = [self._engine.lane("throughput") for _ in range(self._engine.lanes)]
+                self._threads = [threading.Thread(target=self._serve, args=(lane,), daemon=True) for lane in lanes]
+                for thread in self._threads:
+                    thread.start()
+            now = time.perf_counter()
+            for step in steps:
+                self._queue.add(step, step.batch.tokens, now, work_class)
+            self._change.notify_all()
+
+    def cancel(self, steps: Iterable[_Step]) -> None:
+        """Take back steps that have not started."""
+        with self._change:
+            for step in steps:
+                self._queue.cancel(step)
+
+    def close(self) -> None:
+        """End the threads after the steps that they are in."""
+        with self._change:
+            self._closed = True
+            self._change.notify_all()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join()
+
+    def _serve(self, lane: Lane) -> None:
+        while True:
+            with self._change:
+                # Steps were grouped by length already: one is a step, whatever else waits.
+                while not self._closed and not (steps := self._queue.take(step_tokens=1)):
+                    self._change.wait()
+                if self._closed:
+                    return
+            for step in steps:
+                step.take(lane)
+            del steps  # or the last window of a call would live until the next
+
+class StepPath:
+    """A model's way from texts to vectors. Several threads may run texts at the same time."""
+
+    def __init__(self, model: EmbeddingModel, mode: Mode | None = None) -> None:
+        """Take what runs texts; nothing is compiled yet.
 
         Args:
             model: the loaded model.
-            max_batch_tokens: most positions in one step.
-            prompt: what all texts begin with; a causal model computes it once. Texts come with it.
+            mode: that every call takes; None for the faster of the two, by its texts.
+
+        Raises:
+            InputError: no such mode.
+        """
+        if mode is not None and mode not in get_args(Mode):
+            raise InputError(f"mode {mode!r}: expected {' or '.join(get_args(Mode))}, or None for either")
+        self.model, self.mode = model, mode
+        self.lanes = Lanes(model.engine)
+        self._limit = StepLimit(model)
+        self._soon: Lane | None = None
+        self._lock = threading.Lock()
+
+    def call(
+        self, texts: Iterable[str], characters: int, *, prompt: str, cache: VectorCache, on_step: Progress | None = None
+    ) -> Run:
+        """Return the run of a call's texts, in the mode that is faster for them.
+
+        Args:
+            texts: without the prompt.
+            characters: of all of them together.
+            prompt: what is put before each.
+            cache: vectors of earlier calls.
+            on_step: called after each step.
+        """
+        window_texts = _AT_ONCE_TEXTS if self.mode == "latency" else WINDOW_TEXTS
+        maker = WindowMaker(
+            self.model.tokenizer, self.model.engine.dimension, prompt=prompt, cache=cache, window_texts=window_texts
+        )
+        return Run(self, maker, texts, lambda: self._limit.tokens(characters), self.mode, prompt, on_step=on_step)
+
+    def job(
+        self,
+        texts: Iterable[str],
+        step_tokens: int,
+        *,
+        prompt: str,
+        cache: VectorCache,
+        on_first_window: Callable[[Window], None] | None = None,
+        on_step: Progress | None = None,
+    ) -> Run:
+        """Return the run of a job's texts, for throughput.
+
+        Args:
+            texts: without the prompt.
+            step_tokens: most positions in one step.
+            prompt: what is put before each.
+            cache: vectors of earlier calls.
             on_first_window: called when the first window is tokenized and before any step runs.
             on_step: called after each step.
         """
-        self.totals = Totals()
-        self._model = model
-        self._maker = WindowMaker(
-            model.tokenizer,
-            model.compiled.dimension,
-            max_batch_tokens,
-            model.compiled.streams,
-            prompt if model.checkpoint.reuses_prefixes else "",
+        maker = WindowMaker(self.model.tokenizer, self.model.engine.dimension, prompt=prompt, cache=cache)
+        return Run(
+            *(self, maker, texts, lambda: step_tokens, "throughput", prompt),
+            work_class=JOB,
+            on_first_window=on_first_window,
+            on_step=on_step,
         )
-        self._on_first_window = on_first_window
-        self._on_step = on_step
-        self._slots = threading.Semaphore(_WINDOWS)
-        self._steps: queue.SimpleQueue[tuple[Window, Batch] | None] = queue.SimpleQueue()
-        self._made: queue.SimpleQueue[Window | BaseException | None] = queue.SimpleQueue()
-        self._finished: queue.SimpleQueue[Window | BaseException] = queue.SimpleQueue()
-        self._stopping = threading.Event()
+
+    def run_alone(self, text: str) -> None:
+        """Run a job of one text."""
+        list(self.job([text], self.model.engine.step_tokens, prompt="", cache=VectorCache(0)))
+
+    def soon(self) -> Lane:
+        """Return the lane for latency, made when it is first needed."""
+        with self._lock:
+            if self._soon is None:
+                self._soon = self.model.engine.lane("latency")
+            return self._soon
+
+    def close(self) -> None:
+        """End the lanes' threads and let go of the device."""
+        self.lanes.close()
+        self._soon = None
+        self.model.engine.close()
+
+
+class Run:
+    """Texts on their way; iterate once to get them in order. Errors of single texts are in what comes out.
+
+    Attributes:
+        totals: what was done so far.
+        prompt: token ids of the prompt, None for none.
+    """
+
+    def __init__(
+        self,
+        path: StepPath,
+        maker: WindowMaker,
+        texts: Iterable[str],
+        step_tokens: Callable[[], int],
+        mode: Mode | None,
+        prompt: str,
+        *,
+        work_class: int = CALL,
+        on_first_window: Callable[[Window], None] | None = None,
+        on_step: Progress | None = None,
+    ) -> None:
+        self.totals = Totals()
+        self.prompt: Ids | None = path.model.tokenizer.encode([prompt]).ids[0] if prompt else None
+        self._path, self._maker, self._texts, self._mode = path, maker, texts, mode
+        self._step_tokens, self._work_class = step_tokens, work_class
+        self._on_first_window, self._on_step = on_first_window, on_step
         self._lock = threading.Lock()
 
-    def run(self, texts: Iterable[str]) -> Iterator[EmbeddedTexts]:
-        """Yield the embedded texts in the order of the input, a window at a time.
-
-        An error in any thread, or in the input, is raised here; leaving early stops all threads.
-        """
-        streams = self._model.compiled.streams
-        threads = [threading.Thread(target=self._make_windows, args=(texts,), daemon=True)]
-        threads += [threading.Thread(target=self._run_steps, daemon=True) for _ in range(streams)]
-        for thread in threads:
-            thread.start()
+    def __iter__(self) -> Iterator[EmbeddedTexts]:
+        """Yield the texts a window at a time; leaving early takes back all steps that have not started."""
+        flying: deque[tuple[Window, list[_Step]]] = deque()
         try:
-            yield from self._collect()
-        finally:
-            self._stopping.set()
-            self._slots.release()
-            for _ in range(streams):
-                self._steps.put(None)
-            for thread in threads:
-                thread.join()
-
-    def _make_windows(self, texts: Iterable[str]) -> None:
-        try:
-            windows = self._maker.windows(texts)
-            first = True
-            while self._wait_for_slot():
-                window = next(windows, None)
-                if window is None:
-                    break
-                if first and self._on_first_window is not None:
+            for window in self._maker.windows(self._texts):
+                if self._on_first_window is not None and not window.serial:
                     self._on_first_window(window)
-                first = False
-                self._made.put(window)
-                for batch in window.batches:
-                    self._steps.put((window, batch))
-                if not window.batches:
-                    self._finished.put(window)
-                if window.last:
-                    break
-            self._made.put(None)
-        except BaseException as error:  # handed to the consumer, which raises it
-            self._made.put(error)
-            self._finished.put(error)
+                flying.append((window, self._started(window)))
+                if len(flying) == MOST_WINDOWS:
+                    yield self._finished(*flying.popleft())
+            while flying:
+                yield self._finished(*flying.popleft())
+        finally:
+            for _, steps in flying:
+                self._path.lanes.cancel(steps)
 
-    def _wait_for_slot(self) -> bool:
-        self._slots.acquire()
-        return not self._stopping.is_set()
+    def count(self, texts: int, work: Work, busy_s: float) -> None:
+        """Add what a step has done."""
+        with self._lock:
+            self.totals.work += work
+            self.totals.busy_s += busy_s
+        if self._on_step is not None:
+            self._on_step(texts, work.useful_tokens)
 
-    def _run_steps(self) -> None:
+    def prefix_of(self, window: Window) -> int:
+        """Return how many tokens the texts of a window reuse of each other."""
+        if self.prompt is None or not window.ids or not self._path.model.checkpoint.reuses_prefixes:
+            return 0
+        return shared_prefix(self.prompt, window.ids)
+
+    def _started(self, window: Window) -> list[_Step]:
+        """Run a window's texts at once, or leave them to the lanes; return the steps that they took over."""
+        engine, prefix = self._path.model.engine, self.prefix_of(window)
+        own = [length - prefix for length in window.lengths] if prefix else window.lengths
+        few = window.last and not window.serial and (len(own) == 1 or len(own) * max(own, default=0) <= MOST_POSITIONS)
+        at_once = self._mode == "latency" or (self._mode is None and few)
+        batches = (
+            batches_by_length(own, engine.step_tokens)
+            if at_once
+            else batches_by_length(own, self._step_tokens(), engine.lanes)
+        )
+        window.pending = len(batches)
+        steps = [_Step(self, window, batch) for batch in batches]
+        if not steps:
+            window.finish()
+        elif not at_once:
+            self._path.lanes.add(steps, self._work_class)
+            return steps
+        else:
+            lane = self._path.soon()
+            for step in steps:
+                step.take(lane)
+        return []
+
+    def _finished(self, window: Window, steps: list[_Step]) -> EmbeddedTexts:
         try:
-            shape, trim = self._model.checkpoint.shape, self._model.checkpoint.trimmable
-            stream = self._model.compiled.stream()
-            while (step := self._steps.get()) is not None and not self._stopping.is_set():
-                window, batch = step
-                start = time.perf_counter()
-                ids = [window.ids[row] for row in batch.rows]
-                lengths, prefix, past, computed = list(map(len, ids)), window.prefix, None, False
-                if prefix:
-                    past, computed = self._model.compiled.prefix(ids[0][:prefix])
-                    ids = [one[prefix:] for one in ids]
-                window.vectors[list(batch.rows)] = stream.run(ids, past)
-                busy_s = time.perf_counter() - start
-                work = packed_batch_work(
-                    shape,
-                    lengths,
-                    prefix=prefix,
-                    prefix_known=True,
-                    trim=trim,
-                    grid=self._model.compiled.grid_width(max(map(len, ids))),
-                )
-                if computed:
-                    work += prefix_work(shape, prefix)
-                with self._lock:
-                    self.totals.work += work
-                    self.totals.busy_s += busy_s
-                if self._on_step is not None:
-                    self._on_step(len(ids), work.useful_tokens)
-                if window.finished_one():
-                    self._finished.put(window)
-        except BaseException as error:  # handed to the consumer, which raises it
-            self._finished.put(error)
-
-    def _collect(self) -> Iterator[EmbeddedTexts]:
-        done: set[int] = set()
-        with contextlib.ExitStack() as stack:
-            spool: VectorSpool | None = None
-            while (window := self._made.get()) is not None:
-                if isinstance(window, BaseException):
-                    raise window
-                while id(window) not in done:
-                    finished = self._finished.get()
-                    if isinstance(finished, BaseException):
-                        raise finished
-                    done.add(id(finished))
-                done.remove(id(window))
-                if spool is None and not window.last:
-                    spool = stack.enter_context(VectorSpool(window.vectors.shape[1], REMEMBERED_TEXTS))
-                vectors = _resolve(window, spool)
-                if spool is not None and not window.last:
-                    spool.append(window.first_serial, window.vectors)
-                self._count(window)
-                self._slots.release()
-                yield EmbeddedTexts(vectors, window.tokens)
-
-    def _count(self, window: Window) -> None:
+            window.done.wait()
+            window.settle(self._maker.cache)
+        except BaseException:
+            self._path.lanes.cancel(steps)
+            raise
         totals = self.totals
-        totals.texts += window.texts
-        totals.duplicates += window.duplicates
-        totals.truncated += window.truncated
+        totals.failed.update({totals.texts + row: error for row, error in window.failed.items()})
+        totals.texts += len(window.texts)
+        totals.duplicates += len(window.repeats)
+        totals.cached += window.cached
+        totals.truncated += int(np.count_nonzero(window.truncated))
         totals.input_tokens += int(window.tokens.sum())
         totals.tokenization_s += window.tokenization_s
-
-
-def _resolve(window: Window, spool: VectorSpool | None) -> npt.NDArray[np.float32]:
-    """Return a vector for each text of the window, those of repeats included."""
-    if window.duplicates == 0:
-        return window.vectors
-    local = window.source - window.first_serial
-    here = local >= 0
-    vectors = np.empty((window.texts, window.vectors.shape[1]), np.float32)
-    vectors[here] = window.vectors[local[here]]
-    for row in np.flatnonzero(~here):
-        assert spool is not None  # an earlier window was not the last one, so it made the spool
-        vectors[row] = spool.read(int(window.source[row]))
-    return vectors
+        return EmbeddedTexts(window.vectors, window.tokens, window.failed)

@@ -1,22 +1,24 @@
-"""Windows: bounded runs of input texts, tokenized, without repeats, cut into batches.
+"""Windows: bounded runs of input texts, tokenized, without repeats.
 
-A job of any size is a sequence of windows, so memory is bounded by the window. Exact repeats are found by
-digest within the job: in their own window always, before it among the last million different texts.
+A job of any size is a sequence of windows, so memory is bounded by the window. A repeat is found in its own window and
+in those shortly before it; farther back it is computed again.
 """
 
 from __future__ import annotations
 
-import hashlib
-import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from threading import Event, Lock
 
 import numpy as np
 import numpy.typing as npt
 
-from farthing.engine.text.tokenization import Ids, TextTokenizer
-from farthing.scheduling.batching import Batch, batches_by_length
+from farthing.embedding.cache import CachedText, VectorCache
+from farthing.engine.contract import Ids, Vectors
+from farthing.engine.text.tokenization import TextTokenizer
+from farthing.errors import EngineError
 
 WINDOW_TEXTS = 8192
 """Texts that are grouped by length together: enough that under 1 % of the positions are padding."""
@@ -24,165 +26,182 @@ WINDOW_TEXTS = 8192
 WINDOW_CHARACTERS = 16_000_000
 """Most characters in a window, so that long texts do not grow memory either."""
 
-SHORTEST_PREFIX = 4
-"""Tokens that a shared prefix has at least; of fewer the reuse saves nothing."""
-
-REMEMBERED_TEXTS = 1_000_000
-"""Different texts whose vectors can still be reused; about 200 MB of digests when full."""
+REMEMBERED_BYTES = 32_000_000
+"""Vectors and texts of windows that are kept to find repeats in, beside those that are on their way."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Window:
-    """A run of texts on its way through the engine.
+    """A run of texts on its way through the lanes.
 
     Attributes:
-        texts: how many texts the window stands for, repeats included.
+        serial: of its first text in the input.
+        texts: the texts, without the prompt.
         last: whether the input ends here.
         ids: token ids of the texts to compute.
-        batches: those texts in groups of like length.
-        source: for each text, the serial number of the text whose vector it gets.
-        tokens: tokens of each text.
-        first_serial: serial number of the first of `ids`; the others follow.
-        truncated: texts cut at the length limit.
+        lengths: tokens of each of those.
+        rows: where each of those stands in the window.
+        vectors: (texts, dimension); lanes fill the rows of the texts to compute, `settle` the others.
+        tokens: (texts,), tokens of each text.
+        truncated: (texts,), whether it was cut at the length limit.
+        repeats: (row, window, row there) of texts that are computed once elsewhere.
+        cached: texts whose vectors an earlier call has left.
+        failed: the error of each row without a vector.
         tokenization_s: wall seconds of tokenizing.
-        vectors: (len(ids), dimension), filled while batches run.
-        pending: batches that have not finished.
-        prefix: tokens that all of `ids` begin with, and whose keys and values they share; 0 for none.
+        keys: of the rows in the cache, by row; empty where no cache is used.
     """
 
-    texts: int
+    serial: int
+    texts: Sequence[str]
     last: bool
     ids: list[Ids]
-    batches: list[Batch]
-    source: npt.NDArray[np.int64]
+    lengths: list[int]
+    rows: npt.NDArray[np.int64]
+    vectors: Vectors
     tokens: npt.NDArray[np.int32]
-    first_serial: int
-    truncated: int
+    truncated: npt.NDArray[np.bool_]
+    repeats: list[tuple[int, Window, int]]
+    cached: int
     tokenization_s: float
-    vectors: npt.NDArray[np.float32]
-    pending: int
-    prefix: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    keys: dict[int, bytes]
+    failed: dict[int, EngineError] = field(default_factory=dict)
+    error: BaseException | None = None
+    pending: int = 0
+    done: Event = field(default_factory=Event)
+    lock: Lock = field(default_factory=Lock)
 
-    @property
-    def duplicates(self) -> int:
-        """Texts that repeat another and are not computed."""
-        return self.texts - len(self.ids)
-
-    def finished_one(self) -> bool:
-        """Count a batch as finished and return whether it was the last."""
+    def finish(self, steps: int = 1) -> None:
+        """Count steps as finished; after the last one the window is done."""
         with self.lock:
-            self.pending -= 1
-            return self.pending == 0
+            self.pending -= steps
+            if self.pending <= 0:
+                self.done.set()
 
+    def fail(self, error: BaseException) -> None:
+        """End the window with an error that is no text's own."""
+        self.error = error
+        self.done.set()
 
-@dataclass(slots=True)
-class _Known:
-    serial: int
-    tokens: int
-    truncated: bool
+    def settle(self, cache: VectorCache) -> None:
+        """Give repeats their vectors, and leave what was computed to the cache. All steps are done.
+
+        Raises:
+            BaseException: what `fail` was given.
+        """
+        if self.error is not None:
+            raise self.error
+        for row, window, source in self.repeats:
+            self.vectors[row] = window.vectors[source]
+            if source in window.failed:
+                self.failed[row] = window.failed[source]
+        if self.keys:
+            cache.keep(
+                (key, CachedText(self.vectors[row].copy(), int(self.tokens[row]), bool(self.truncated[row])))
+                for row, key in self.keys.items()
+                if row not in self.failed
+            )
 
 
 class WindowMaker:
-    """Turns texts into windows, one after the other."""
+    """Turns the texts of one job into windows, one after the other."""
 
     def __init__(
         self,
         tokenizer: TextTokenizer,
         dimension: int,
-        max_batch_tokens: int,
-        streams: int,
+        *,
         prompt: str = "",
+        cache: VectorCache,
+        window_texts: int = WINDOW_TEXTS,
     ) -> None:
         """Take what makes windows.
 
         Args:
             tokenizer: the model's.
             dimension: width of a vector.
-            max_batch_tokens: most positions in one step.
-            streams: steps side by side.
-            prompt: what all texts begin with, where the model can reuse it; empty for nothing.
+            prompt: what is put before each text.
+            cache: vectors of earlier calls; one that keeps none is not asked.
+            window_texts: most texts in a window.
         """
-        self._tokenizer = tokenizer
-        self._prompt_ids = tokenizer.encode([prompt]).ids[0] if prompt else None
-        self._dimension = dimension
-        self._max_batch_tokens = max_batch_tokens
-        self._streams = streams
-        self._known: dict[bytes, _Known] = {}
+        self._tokenizer, self._dimension, self._prompt = tokenizer, dimension, prompt
+        self.cache, self._window_texts = cache, window_texts
+        self._known: dict[str, int] = {}
+        self._recent: deque[Window] = deque()
+        self._sizes: deque[int] = deque()
         self._serial = 0
 
     def windows(self, texts: Iterable[str]) -> Iterator[Window]:
         """Yield windows that together hold every text exactly once, in order."""
         source = iter(texts)
-        chunk = _take(source)
+        chunk = self._take(source)
         while chunk:
-            following = _take(source)
+            following = self._take(source)
             yield self._window(chunk, last=not following)
             chunk = following
 
+    def _take(self, source: Iterator[str]) -> list[str]:
+        texts: list[str] = []
+        characters = 0
+        for text in islice(source, self._window_texts):
+            texts.append(text)
+            characters += len(text)
+            if characters >= WINDOW_CHARACTERS:
+                break
+        return texts
+
     def _window(self, texts: list[str], *, last: bool) -> Window:
-        fresh: dict[bytes, int] = {}
-        new_texts: list[str] = []
-        digests = [
-            hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts
-        ]
-        for digest, text in zip(digests, texts, strict=True):
-            if digest not in self._known and digest not in fresh:
-                fresh[digest] = len(new_texts)
-                new_texts.append(text)
-        tokenized = self._tokenizer.encode(new_texts)
-        lengths = tokenized.lengths
-        first_serial = self._serial
-        known = [
-            self._known.get(digest)
-            or _Known(
-                first_serial + fresh[digest], lengths[fresh[digest]], tokenized.truncated[fresh[digest]]
-            )
-            for digest in digests
-        ]
-        self._serial += len(new_texts)
-        for digest, row in fresh.items():
-            self._known[digest] = _Known(first_serial + row, lengths[row], tokenized.truncated[row])
-        for digest in list(islice(self._known, max(0, len(self._known) - REMEMBERED_TEXTS))):
-            del self._known[digest]
-        prefix = 0 if self._prompt_ids is None else shared_prefix(self._prompt_ids, tokenized.ids)
-        own = [length - prefix for length in lengths]
-        batches = batches_by_length(own, self._max_batch_tokens, self._streams)
-        return Window(
-            texts=len(texts),
+        first: dict[str, int] = {}
+        source = [first.setdefault(text, row) for row, text in enumerate(texts)]
+        before = {first[text]: self._known[text] for text in first.keys() & self._known.keys()}
+        keys, cached = self.cache.lookup(self._prompt, {row: text for text, row in first.items() if row not in before})
+        rows = [row for row in first.values() if row not in before and row not in cached]
+        tokenized = self._tokenizer.encode([self._prompt + texts[row] for row in rows])
+        window = Window(
+            serial=self._serial,
+            texts=texts,
             last=last,
             ids=tokenized.ids,
-            batches=batches,
-            source=np.array([one.serial for one in known], np.int64),
-            tokens=np.array([one.tokens for one in known], np.int32),
-            first_serial=first_serial,
-            truncated=sum(one.truncated for one in known),
+            lengths=tokenized.lengths,
+            rows=np.array(rows, np.int64),
+            vectors=np.empty((len(texts), self._dimension), np.float32),
+            tokens=np.empty(len(texts), np.int32),
+            truncated=np.zeros(len(texts), np.bool_),
+            repeats=[],
+            cached=len(cached),
             tokenization_s=tokenized.seconds,
-            vectors=np.empty((len(new_texts), self._dimension), np.float32),
-            pending=len(batches),
-            prefix=prefix,
+            keys={row: keys[row] for row in rows} if keys else {},
         )
+        window.tokens[window.rows], window.truncated[window.rows] = tokenized.lengths, tokenized.truncated
+        for row, text in cached.items():
+            window.vectors[row], window.tokens[row], window.truncated[row] = text
+        for row, serial in before.items():
+            self._repeat(window, row, *self._at(serial))
+        if len(first) < len(texts):
+            for row, earlier in enumerate(source):
+                if earlier != row:
+                    self._repeat(window, row, window, earlier)
+        self._remember(window)
+        return window
 
+    def _repeat(self, window: Window, row: int, source: Window, place: int) -> None:
+        window.repeats.append((row, source, place))
+        window.tokens[row], window.truncated[row] = source.tokens[place], source.truncated[place]
 
-def shared_prefix(prompt: Ids, texts: Sequence[Ids]) -> int:
-    """Return how many tokens all texts and the prompt begin with; 0 where it would be hardly worth it.
+    def _at(self, serial: int) -> tuple[Window, int]:
+        """Return the window of a text that is remembered, and its row."""
+        for window in reversed(self._recent):
+            if window.serial <= serial:
+                return window, serial - window.serial
+        raise AssertionError(f"text {serial} is of no window that is remembered")
 
-    Every text keeps a token of its own. Where a prompt and a text meet, a tokenizer may join what was apart, so
-    tokens are compared, not characters.
-    """
-    most = min([len(prompt), *(len(one) - 1 for one in texts)])
-    for one in texts:
-        if not np.array_equal(one[:most], prompt[:most]):
-            most = int(np.argmax(one[:most] != prompt[:most]))
-    return most if most >= SHORTEST_PREFIX else 0
-
-
-def _take(source: Iterator[str]) -> list[str]:
-    texts: list[str] = []
-    characters = 0
-    for text in source:
-        texts.append(text)
-        characters += len(text)
-        if len(texts) == WINDOW_TEXTS or characters >= WINDOW_CHARACTERS:
-            break
-    return texts
+    def _remember(self, window: Window) -> None:
+        self._serial += len(window.texts)
+        self._recent.append(window)
+        self._known.update(zip(window.texts, range(window.serial, self._serial), strict=True))
+        self._sizes.append(window.vectors.nbytes + sum(map(len, window.texts)))
+        while len(self._recent) > 1 and sum(self._sizes) > REMEMBERED_BYTES:
+            old = self._recent.popleft()
+            self._sizes.popleft()
+            for text in old.texts:
+                if self._known.get(text, self._serial) < self._recent[0].serial:
+                    del self._known[text]

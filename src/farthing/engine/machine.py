@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from farthing.engine.torch.cards import card_identity
+
+if TYPE_CHECKING:
+    from farthing.engine.contract import Engine
 
 PROCESSOR = "cpu"
 """The device of a model that runs on the processor."""
@@ -52,29 +57,49 @@ def this_machine() -> Machine:
     )
 
 
-def identity_of(device: str) -> str:
-    """Return one line that a calibration of a device is valid for.
-
-    Args:
-        device: `PROCESSOR`, or a card as torch names it.
-    """
-    return this_machine().identity if device == PROCESSOR else card_identity(device)
+def identity_of(engine: Engine) -> str:
+    """Return one line that a calibration of an engine's device is valid for; of a processor with the cores it uses."""
+    if engine.device != PROCESSOR:
+        return card_identity(engine.device)
+    return replace(this_machine(), cores=engine.lanes).identity
 
 
 def available_cores() -> int:
-    """Return the number of cores that this process may keep busy: its affinity, less a container's quota."""
+    """Return the number of cores that this process may keep busy: its affinity, less its control group's quota."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _quota_cores()
-    return allowed if quota is None else max(1, min(allowed, quota))
+    return max(1, min([allowed, *(int(cores) for cores in _quotas())]))
 
 
-def _quota_cores(path: Path = Path("/sys/fs/cgroup/cpu.max")) -> int | None:
-    """Return the whole cores of a container's quota (cgroup v2), or None when there is no quota."""
+def _quotas(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Iterator[float]:
+    """Yield the quotas, in cores, of this process's control groups and of those that they are in; versions 1 and 2."""
     try:
-        quota, period = path.read_text(encoding="utf-8").split()
-        return None if quota == "max" else int(quota) // int(period)
-    except (OSError, ValueError):
-        return None
+        lines = [line.split(":", 2) for line in own.read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return
+    for _, controllers, path in lines:
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        group = root / controllers / path.strip("/")
+        # A container may see its own group as the root, under the path that it has outside.
+        for folder in {*([group, *group.parents] if group.is_dir() else []), root / controllers}:
+            if folder.is_relative_to(root):
+                with suppress(OSError, ValueError):
+                    yield _quota(folder, "cpu.max") if not controllers else _quota(folder, "cpu.cfs_quota_us")
+
+
+def _quota(folder: Path, file: str) -> float:
+    """Return the cores of one group.
+
+    Raises:
+        OSError: it has no such file.
+        ValueError: it has no quota.
+    """
+    quota, *period = (folder / file).read_text(encoding="utf-8").split()
+    if not period:
+        period = [(folder / "cpu.cfs_period_us").read_text(encoding="utf-8")]
+    if not int(quota) > 0:
+        raise ValueError(f"{folder / file}: {quota} is no quota")
+    return int(quota) / int(period[0])
 
 
 def library_versions() -> Mapping[str, str]:

@@ -11,25 +11,20 @@ import random
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import numpy as np
 
-from farthing.catalog.calibrations import (
-    load_calibration,
-    load_model_calibration,
-    save_calibration,
-    save_model_calibration,
-)
+from farthing.catalog.calibrations import save_calibration, save_model_calibration
 from farthing.engine.torch.cards import copy_bandwidth
-from farthing.engine.compiled import Steps
 from farthing.engine.calibration.gemm_peak import measure_gemm_peak
-from farthing.engine.machine import PROCESSOR, available_cores, identity_of, library_versions
-from farthing.engine.model import EmbeddingModel
-from farthing.embedding.steps import Pipeline
-from farthing.engine.calibration.saturation import measured_steps, saturating_tokens
-from farthing.engine.text.tokenization import Ids
+from farthing.engine.machine import PROCESSOR, identity_of, library_versions
+from farthing.engine.load import EmbeddingModel
+from farthing.engine.calibration.saturation import measured_steps, saturating_tokens, timed_step
+from farthing.engine.calibration.step_limit import kept_calibrations
+from farthing.engine.contract import Engine, Ids, Lane
 from farthing.theory.devices import Calibration, Dtype, ModelCalibration, StepTimes
 
 Notify = Callable[[str], None]
@@ -46,61 +41,66 @@ _COPY_BYTES_PER_CORE = 32_000_000
 
 
 def ensure_calibrated(
-    model: EmbeddingModel, notify: Notify = lambda _: None
+    model: EmbeddingModel, run_text: Callable[[str], object], notify: Notify = lambda _: None
 ) -> tuple[Calibration, ModelCalibration]:
-    """Return valid calibrations of this machine and the model, measuring what is missing."""
-    dtype, device = model.compiled.dtype, model.compiled.devices[0]
-    machine = load_calibration(dtype, machine=identity_of(device), versions=library_versions())
-    if machine is None:
-        machine = calibrate_machine(dtype, notify, device)
-    checkpoint = model.checkpoint
-    measured = load_model_calibration(checkpoint.name, machine, revision=checkpoint.revision)
-    if measured is None:
-        measured = calibrate_model(model, machine, notify)
-    return machine, measured
+    """Return valid calibrations of this machine and the model, measuring what is missing.
+
+    The other arguments are as in `calibrate_model`.
+    """
+    kept = kept_calibrations(model)
+    machine = kept[0] or calibrate_machine(model.engine, notify)
+    return machine, kept[1] or calibrate_model(model, machine, run_text, notify)
 
 
-def calibrate_machine(
-    dtype: Dtype = "fp32", notify: Notify = lambda _: None, device: str = PROCESSOR
-) -> Calibration:
-    """Measure the GEMM peak and the memory bandwidth, and keep them. Takes about 6 s.
+def calibrate_machine(engine: Engine, notify: Notify = lambda _: None) -> Calibration:
+    """Measure the GEMM peak and the memory bandwidth of an engine's device, and keep them. Takes about 6 s.
 
     Args:
-        dtype: of the products.
+        engine: whose device and dtype are meant, and on a processor how many cores.
         notify: called before each measurement.
-        device: the processor, or a card as torch names it.
     """
+    dtype, device = engine.dtype, engine.device
     notify(f"matrix peak of this machine in {dtype}")
-    best = measure_gemm_peak(dtype, device=device)[0]
+    best = measure_gemm_peak(dtype, device=device, cores=engine.lanes)[0]
     notify("memory bandwidth of this machine")
     calibration = Calibration(
-        machine=identity_of(device),
+        machine=identity_of(engine),
         device_type="cpu" if device == PROCESSOR else "cuda",
         versions=library_versions(),
         measured_at=_now(),
         dtype=dtype,
         peak_flops_per_s=best.flops_per_s,
         peak_source=f"measured GEMM, {dtype}: {best.label}",
-        bandwidth_bytes_per_s=_copy_bandwidth() if device == PROCESSOR else copy_bandwidth(device),
+        bandwidth_bytes_per_s=_copy_bandwidth(engine.lanes) if device == PROCESSOR else copy_bandwidth(device),
     )
     save_calibration(calibration)
     return calibration
 
 
 def calibrate_model(
-    model: EmbeddingModel, machine: Calibration, notify: Notify = lambda _: None
+    model: EmbeddingModel,
+    machine: Calibration,
+    run_text: Callable[[str], object],
+    notify: Notify = lambda _: None,
 ) -> ModelCalibration:
-    """Measure the model's step times and its tokenizer, and keep them. Takes about 8 s for a small model."""
+    """Measure the model's step times and its tokenizer, and keep them. Takes about 8 s for a small model.
+
+    Args:
+        model: the loaded model.
+        machine: what it is kept beside.
+        run_text: runs a job of one text, to see what a job takes beside its steps.
+        notify: called before the measurement.
+    """
     notify(f"step times of {model.checkpoint.name}")
     times, new_shape_s = _step_times(model)
     calibration = ModelCalibration(
         model=model.checkpoint.name,
-        dtype=model.compiled.dtype,
-        streams=model.compiled.streams,
+        dtype=model.engine.dtype,
+        streams=model.engine.lanes,
         step_times=times,
         new_shape_s=new_shape_s,
         tokenization_s_per_token=_tokenization_s_per_token(model),
-        job_overhead_s=_job_overhead_s(model, times),
+        job_overhead_s=_job_overhead_s(model, times, run_text),
         measured_at=_now(),
     )
     save_model_calibration(calibration, machine, model.checkpoint.revision)
@@ -112,14 +112,12 @@ def _step_times(model: EmbeddingModel) -> tuple[StepTimes, float]:
     longest = min(model.checkpoint.max_length, _LONGEST)
     lengths = (*(length for length in _LENGTHS if length < longest), longest)
     smallest = max(longest, _SMALLEST_STEP_TOKENS)
-    if (
-        model.compiled.devices[0] != PROCESSOR
-    ):  # a card saturates at many more, and a job's steps must not end before
-        points = measured_steps(model.compiled.stream(), model.checkpoint.shape.vocabulary, longest)
+    if model.engine.device != PROCESSOR:  # a card saturates at many more, and a job's steps must not end before
+        points = measured_steps(model.engine.lane(), model.checkpoint.shape.vocabulary, longest)
         smallest = max(smallest, saturating_tokens(points))
     tokens = (smallest, 2 * smallest, 4 * smallest)
     cells = [(length, n) for length in lengths for n in tokens]
-    streams = [model.compiled.stream() for _ in range(model.compiled.streams)]
+    lanes = [model.engine.lane() for _ in range(model.engine.lanes)]
     generator = np.random.default_rng(0)
     samples: dict[tuple[int, int], list[float]] = {point: [] for point in cells}
     first_extra: list[float] = []
@@ -129,7 +127,7 @@ def _step_times(model: EmbeddingModel) -> tuple[StepTimes, float]:
                 generator.integers(0, model.checkpoint.shape.vocabulary, length, np.int32)
                 for _ in range(n // length)
             ]
-            seconds = _run_side_by_side(streams, ids, length)
+            seconds = _run_side_by_side(lanes, ids)
             if not samples[length, n]:
                 first_extra.extend(max(0.0, line[0] - statistics.median(line[1:])) for line in seconds)
             samples[length, n].extend(time for line in seconds for time in line[1:])
@@ -142,26 +140,25 @@ def _step_times(model: EmbeddingModel) -> tuple[StepTimes, float]:
 
 
 def _run_side_by_side(
-    streams: list[Steps], ids: list[Ids], length: int, seconds: float = 0.15
+    lanes: Sequence[Lane], ids: Sequence[Ids], seconds: float = 0.15
 ) -> list[list[float]]:
-    """Run the same batch on all streams at once for a while and return each stream's step times."""
-    results: list[list[float]] = [[] for _ in streams]
-    ready = threading.Barrier(len(streams))
+    """Run the same step on all lanes at once for a while and return each lane's step times.
 
-    def run(index: int) -> None:
+    Raises:
+        EngineError: a lane gave no vectors.
+    """
+    ready = threading.Barrier(len(lanes))
+
+    def run(lane: Lane) -> list[float]:
+        times: list[float] = []
         ready.wait()
         end = time.perf_counter() + seconds
-        while len(results[index]) < 2 or time.perf_counter() < end:
-            start = time.perf_counter()
-            streams[index].run(ids)
-            results[index].append(time.perf_counter() - start)
+        while len(times) < 2 or time.perf_counter() < end:
+            times.append(timed_step(lane, ids))
+        return times
 
-    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(streams))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        return list(pool.map(run, lanes))
 
 
 def _tokenization_s_per_token(model: EmbeddingModel) -> float:
@@ -178,22 +175,22 @@ def _tokenization_s_per_token(model: EmbeddingModel) -> float:
     return best
 
 
-def _job_overhead_s(model: EmbeddingModel, times: StepTimes) -> float:
+def _job_overhead_s(model: EmbeddingModel, times: StepTimes, run_text: Callable[[str], object]) -> float:
     """Return what a job of one short text takes beside its step; median of seven."""
     word = (model.tokenizer.words() or ["text"])[0]
     length = model.tokenizer.encode([word]).lengths[0]
     walls = []
     for _ in range(7):
         start = time.perf_counter()
-        list(Pipeline(model, times.step_tokens[-1]).run([word]))
+        run_text(word)
         walls.append(time.perf_counter() - start)
     return max(0.0, statistics.median(walls) - times.step_s(1, length))
 
 
-def _copy_bandwidth() -> float:
-    """Return bytes per second of a copy by all cores, far larger than the caches; best of five."""
-    share = max(_COPY_BYTES // available_cores(), _COPY_BYTES_PER_CORE) // 8
-    pairs = [(np.random.default_rng(0).random(share), np.empty(share)) for _ in range(available_cores())]
+def _copy_bandwidth(cores: int) -> float:
+    """Return bytes per second of a copy by some cores, far larger than the caches; best of five."""
+    share = max(_COPY_BYTES // cores, _COPY_BYTES_PER_CORE) // 8
+    pairs = [(np.random.default_rng(0).random(share), np.empty(share)) for _ in range(cores)]
     rates = []
     for _ in range(5):
         threads = [threading.Thread(target=np.copyto, args=(target, source)) for source, target in pairs]

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import json
 import math
+import os
 import statistics
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from farthing.engine.graphs import import_openvino
+from farthing.engine.openvino.runtime import import_openvino
 from farthing.engine.machine import available_cores
 from farthing.errors import EngineError
 from farthing.theory.devices import Dtype
@@ -57,20 +58,28 @@ class GemmRate:
         return f"{self.library} {'×'.join(map(str, self.shape))}"
 
 
-def measure_gemm_peak(dtype: Dtype = "fp32", seconds: float = 4.0, device: str = "cpu") -> list[GemmRate]:
+def measure_gemm_peak(
+    dtype: Dtype = "fp32", seconds: float = 4.0, device: str = "cpu", cores: int | None = None
+) -> list[GemmRate]:
     """Measure all libraries and shapes in a fresh process, best first.
 
     Args:
         dtype: fp32 or bf16; on a card fp16 and fp8 too.
         seconds: about how long to measure.
         device: `cpu`, or a card as torch names it.
+        cores: of the processor; None for all that the process may use.
 
     Raises:
         EngineError: the process failed.
     """
+    cores = cores or available_cores()
     command = [sys.executable, "-m", "farthing.engine.calibration.gemm_peak", "--dtype", dtype]
-    command += ["--seconds", str(seconds), "--device", device]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command += ["--seconds", str(seconds), "--device", device, "--cores", str(cores)]
+    # numpy's library reads its threads when it is loaded.
+    threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(cores))
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | threads if device == "cpu" else None
+    )
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise EngineError(f"measuring the matrix peak in {dtype} ended with status {done.returncode}: {said}")
@@ -79,8 +88,8 @@ def measure_gemm_peak(dtype: Dtype = "fp32", seconds: float = 4.0, device: str =
     ]
 
 
-def _measure(dtype: Dtype, seconds: float, device: str = "cpu") -> list[GemmRate]:
-    products = list(_products(dtype) if device == "cpu" else card_products(dtype, device, CARD_SHAPES))
+def _measure(dtype: Dtype, seconds: float, device: str, cores: int) -> list[GemmRate]:
+    products = list(_products(dtype, cores) if device == "cpu" else card_products(dtype, device, CARD_SHAPES))
     repeats: list[list[float]] = [[] for _ in products]
     for turn in range(_TURNS):
         for (_, shape, run, count), rates in zip(products, repeats, strict=True):
@@ -99,8 +108,8 @@ def _measure(dtype: Dtype, seconds: float, device: str = "cpu") -> list[GemmRate
     return sorted(found, key=lambda rate: -rate.flops_per_s)
 
 
-def _products(dtype: Dtype) -> Iterator[tuple[str, tuple[int, int, int], Callable[[], object], int]]:
-    """Yield (library, shape, a call that does the products on all cores, products in a call)."""
+def _products(dtype: Dtype, cores: int) -> Iterator[tuple[str, tuple[int, int, int], Callable[[], object], int]]:
+    """Yield (library, shape, a call that does the products on so many cores, products in a call)."""
     generator = np.random.default_rng(0)
     for shape in SHAPES:
         rows, inner, columns = shape
@@ -110,17 +119,17 @@ def _products(dtype: Dtype) -> Iterator[tuple[str, tuple[int, int, int], Callabl
         if dtype == "fp32":
             yield "numpy", shape, partial(np.matmul, left, right), 1
         with contextlib.suppress(ImportError):
-            yield "torch", shape, _torch_product(left, right, dtype), 1
+            yield "torch", shape, _torch_product(left, right, dtype, cores), 1
         with contextlib.suppress(ImportError):
-            for streams in {1, available_cores()}:
+            for streams in {1, cores}:
                 label = "openvino" if streams == 1 else f"openvino, {streams} streams"
-                yield label, shape, _openvino_product(left, right, dtype, streams), streams
+                yield label, shape, _openvino_product(left, right, dtype, streams, cores), streams
 
 
-def _torch_product(left: Any, right: Any, dtype: Dtype) -> Callable[[], object]:
+def _torch_product(left: Any, right: Any, dtype: Dtype, cores: int) -> Callable[[], object]:
     import torch
 
-    torch.set_num_threads(available_cores())
+    torch.set_num_threads(cores)
     kind = torch.float32 if dtype == "fp32" else torch.bfloat16
     a, b = torch.from_numpy(left).to(kind), torch.from_numpy(right).to(kind)
     return lambda: torch.mm(a, b)
@@ -161,7 +170,9 @@ def card_products(
         yield "torch", (rows, inner, columns), run, _CARD_REPEATS
 
 
-def _openvino_product(left: Any, right: Any, dtype: Dtype, streams: int) -> Callable[[], object]:
+def _openvino_product(
+    left: Any, right: Any, dtype: Dtype, streams: int, cores: int
+) -> Callable[[], object]:
     openvino = import_openvino()
     ops = openvino.opset13
 
@@ -173,7 +184,7 @@ def _openvino_product(left: Any, right: Any, dtype: Dtype, streams: int) -> Call
         {
             "INFERENCE_PRECISION_HINT": "f32" if dtype == "fp32" else "bf16",
             "NUM_STREAMS": streams,
-            "INFERENCE_NUM_THREADS": available_cores(),
+            "INFERENCE_NUM_THREADS": cores,
         },
     )
     requests = [compiled.create_infer_request() for _ in range(streams)]
@@ -194,10 +205,10 @@ def _main() -> None:
     parser.add_argument("--dtype", choices=("fp32", "bf16", "fp16", "fp8"), default="fp32")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seconds", type=float, default=4.0)
-    arguments = parser.parse_args()
-    json.dump(
-        [asdict(rate) for rate in _measure(arguments.dtype, arguments.seconds, arguments.device)], sys.stdout
-    )
+    parser.add_argument("--cores", type=int, default=available_cores())
+    given = parser.parse_args()
+    rates = _measure(given.dtype, given.seconds, given.device, given.cores)
+    json.dump([asdict(rate) for rate in rates], sys.stdout)
 
 
 if __name__ == "__main__":

@@ -61,14 +61,22 @@ class OpenVinoEngine:
         """
         if dtype not in _PRECISIONS:
             raise InputError(f"dtype {dtype!r} is not supported on the CPU; use fp32 or bf16")
-        self._core = import_openvino().Core()
+        openvino = import_openvino()
+        # It sets itself up for numpy the first time that a tensor's data is asked for. Two threads that ask first at
+        # once deadlock: one waits for the GIL, the other, holding it, for the first.
+        _ = openvino.Tensor(np.zeros(1, np.float32)).data
+        self._core = openvino.Core()
         if dtype == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise InputError("dtype bf16: this processor has no bf16 units; use fp32")
-        self.lanes = threads or available_cores()
+        cores = available_cores()
+        if threads is not None and not 0 < threads <= cores:
+            raise InputError(f"threads {threads}: this process may use 1 to {cores} cores")
+        self.lanes = threads or cores
         self.dtype, self.dimension = dtype, checkpoint.dimension
         self.shape: ModelShape = checkpoint.shape
         self._network = network_of(checkpoint)
-        self._weights = dict(weights_of(checkpoint))
+        self.weights = dict(weights_of(checkpoint))
+        self.closed = False
         self._counter = WorkCounter(self.shape, trim=self._network.trim)
         self._prefixes = Prefixes() if checkpoint.reuses_prefixes else None
         self._compiled: dict[Mode, Any] = {}
@@ -86,25 +94,32 @@ class OpenVinoEngine:
         return Lane(passes, self._counter, self.dimension, self._prefixes)
 
     def close(self) -> None:
-        """Let go of compiled graphs and weights; lanes that are left keep theirs."""
+        """Let go of graphs and weights, as soon as no lane is left; those that are refuse to run."""
         with self._compiling:
-            self._compiled.clear()
-            self._weights.clear()
+            self._compiled, self.weights, self.closed = {}, {}, True
 
     def keys_and_values(self, ids: Ids) -> Past:
         """Return those of a prefix, float32 (layers, 2, P, kv), by a graph that is compiled for it and let go."""
-        compiled = self._made(prefix_graph(self.shape, self._weights), "latency")
+        compiled = self._made(prefix_graph(self.shape, self.weights), "latency")
         with openvino_errors("computing a prefix"):
             return np.array(compiled(list(packed([ids])))[0], np.float32)
+
+    def require_open(self) -> None:
+        """Refuse to run what was closed.
+
+        Raises:
+            EngineError: it was.
+        """
+        if self.closed:
+            raise EngineError("the model is closed; load it again")
 
     def _in_mode(self, mode: Mode) -> Any:
         require_same_process(self._process)
         with self._compiling:
-            if not self._weights:
-                raise EngineError("the engine is closed; load the model again")
+            self.require_open()
             if mode not in self._compiled:
                 prefix = self._prefixes is not None
-                graph = vector_graph(self._network, self._weights, dense=mode == "latency", prefix=prefix)
+                graph = vector_graph(self._network, self.weights, dense=mode == "latency", prefix=prefix)
                 self._compiled[mode] = self._made(graph, mode)
             return self._compiled[mode]
 
@@ -125,6 +140,7 @@ class _Request:
 
     def __init__(self, engine: OpenVinoEngine, request: Any, *, dense: bool) -> None:
         self._engine, self._request, self._dense = engine, request, dense
+        self._weights = engine.weights  # read where they lie, whatever becomes of the engine
         inputs = len(request.model_inputs)
         # The request's own tensors, which only grow: handing it arrays takes it up to 0.1 ms longer.
         self._inputs = [request.get_input_tensor(index) for index in range(4 if dense else 5)]
@@ -137,6 +153,7 @@ class _Request:
         return self._engine.keys_and_values(ids)
 
     def run(self, texts: Sequence[Ids], past: Past | None) -> Ran:
+        self._engine.require_open()
         lengths = [len(one) for one in texts]
         longest = max(lengths)
         filler: tuple[int, ...] = ()

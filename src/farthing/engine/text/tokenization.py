@@ -9,20 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from farthing.engine.contract import Ids
 from farthing.engine.folder.checkpoint import Checkpoint, TruncationSide
 from farthing.engine.folder.files import TOKENIZER_FILE
 from farthing.engine.text.token_counts import load_tokenizer
-from farthing.errors import InputError, ModelError
+from farthing.errors import InputError, ModelError, UnsupportedModelError
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
-
-Ids = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +30,15 @@ class TokenizedTexts:
 
     Attributes:
         ids: one array of shape (tokens,) for each text.
+        lengths: tokens of each text.
         truncated: for each text, whether it was cut at the limit.
         seconds: wall seconds that tokenizing took.
     """
 
     ids: list[Ids]
+    lengths: list[int]
     truncated: list[bool]
     seconds: float
-
-    @property
-    def lengths(self) -> list[int]:
-        """Tokens of each text."""
-        return [len(ids) for ids in self.ids]
 
 
 class TextTokenizer:
@@ -80,7 +76,7 @@ class TextTokenizer:
             raise InputError(f"truncation_side {truncation_side!r}: expected left or right")
         self._path = checkpoint.folder / TOKENIZER_FILE
         self._tokenizer: Tokenizer = load_tokenizer(self._path)
-        self._rows = checkpoint.shape.vocabulary
+        self._rows, self._types = checkpoint.shape.vocabulary, checkpoint.shape.token_types
         self._check_vocabulary()
         self._special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         if limit <= self._special:
@@ -109,20 +105,22 @@ class TextTokenizer:
         """
         start = time.perf_counter()
         encodings = self._tokenizer.encode_batch_fast(list(texts))
-        ids = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+        lists = [encoding.ids for encoding in encodings]
+        lengths = list(map(len, lists))
+        if 0 in lengths:
+            raise InputError(f"text {lengths.index(0)} has no tokens; leave it out")
         truncated = [
-            len(one) == self.max_length and bool(encoding.overflowing)
-            for one, encoding in zip(ids, encodings, strict=True)
+            length == self.max_length and bool(encoding.overflowing)
+            for length, encoding in zip(lengths, encodings, strict=True)
         ]
         if refuse_longer and True in truncated:
             row = truncated.index(True)
             raise self.too_long(f"text {row}", self._whole_length(encodings[row]))
-        lengths = list(map(len, ids))
-        if 0 in lengths:
-            raise InputError(f"text {lengths.index(0)} has no tokens; leave it out")
-        if ids:
-            self._check_ids(int((ids[0] if len(ids) == 1 else np.concatenate(ids)).max()))
-        return TokenizedTexts(ids, truncated, time.perf_counter() - start)
+        whole = np.fromiter(chain.from_iterable(lists), np.int32, sum(lengths))
+        if lists:
+            self._check_ids(int(whole.max()))
+        ids = [whole[stop - length : stop] for length, stop in zip(lengths, accumulate(lengths), strict=True)]
+        return TokenizedTexts(ids, lengths, truncated, time.perf_counter() - start)
 
     def first_over_limit(self, texts: Sequence[str]) -> tuple[int, int] | None:
         """Return the row of the first text that would be truncated, and all its tokens; None where there is none."""
@@ -153,7 +151,13 @@ class TextTokenizer:
                 f"{self._path}: has {tokens} tokens, but the model's embedding table has {self._rows} rows; it is "
                 "another model's tokenizer"
             )
-        self._check_ids(max(self._tokenizer.encode("").ids, default=0))
+        whole = self._tokenizer.encode("a")
+        self._check_ids(max(whole.ids, default=0))
+        if self._types and any(whole.type_ids):
+            raise UnsupportedModelError(
+                f"{self._path}: its post_processor gives tokens a type other than 0, which the engine does not run; "
+                "set its type_ids to 0 if the model was trained so"
+            )
 
     def _check_ids(self, largest: int) -> None:
         """Refuse an id beyond the embedding table, which would read whatever lies there."""

@@ -2,21 +2,29 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .PHONY: install demo test check format bench clean
 
-install: $(INSTALLED)
-	$(BIN)/farthing fetch-model
-
-$(INSTALLED): pyproject.toml constraints.txt
+$(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than 3.11: make PYTHON=/path/to/a/newer/python"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: install
+$(VENV)/.demo: $(VENV)/.python pyproject.toml constraints.txt
+	$(PIP) '.[cpu]'
+	touch $@
+
+$(VENV)/.development: $(VENV)/.python pyproject.toml constraints.txt
+	$(PIP) '.[dev]'
+	touch $@ $(VENV)/.demo
+
+install: $(VENV)/.development
+	$(BIN)/farthing fetch-model
+
+demo: $(VENV)/.demo
+	$(BIN)/farthing fetch-model
 	$(BIN)/farthing demo
 
 test: install

@@ -30,9 +30,8 @@ __all__ = [
 ]
 
 _EXTRAS = {
-    **dict.fromkeys(
-        ("huggingface_hub", "numpy", "openvino", "pyarrow", "safetensors", "tokenizers", "torch"), "cpu"
-    ),
+    **dict.fromkeys(("huggingface_hub", "numpy", "openvino", "pyarrow", "tokenizers"), "cpu"),
+    "torch": "gpu",
     "matplotlib": "report",
     **dict.fromkeys(("genai_prices", "gpuhunt"), "live-prices"),
     "langchain_core": "langchain",

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from farthing.bulk.reading import Source
+from farthing.bulk.records import shown
+from farthing.bulk.writing import EmbeddingWriter, require_writable
 from farthing.embedding.embedder import Embedder
+from farthing.embedding.formats import Precision
 from farthing.embedding.formatting import Formatter
 from farthing.embedding.job import Job, Watch
 from farthing.embedding.limits import NamedText, refuse_over_limit
-from farthing.bulk.reading import Source
-from farthing.bulk.records import shown
 from farthing.embedding.scan import scan
-from farthing.bulk.writing import EmbeddingWriter, require_writable
-from farthing.embedding.formats import Precision
 from farthing.errors import InputError
 from farthing.metering.receipt import Receipt
 
@@ -59,9 +59,7 @@ def embed_file(
     prefix = embedder.prefix(prompt_name)
     if not embedder.truncate:
         refuse_over_limit(_named(source, prefix), embedder.model.tokenizer)
-    job = Job(
-        embedder.path, held, prompt=prefix, usd_per_hour=embedder.usd_per_hour, watch=watch
-    )
+    job = Job(embedder.path, held, prompt=prefix, usd_per_hour=embedder.usd_per_hour, watch=watch)
     writer = EmbeddingWriter(
         output,
         dimension=formatter.format.dimension,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from farthing.errors import InputError, RowError
+from farthing.errors import RowError
 
 MAX_FIELDS_SHOWN = 12
 """Field names listed in an error: a table can have thousands, an error is one line."""

@@ -24,7 +24,6 @@ def demo(limit: int | None, usd_per_hour: float | None) -> None:
     import json
 
     from farthing.bulk.embed_file import embed_file
-    from farthing.embedding.embedder import Embedder
     from farthing.bulk.reading import open_source
     from farthing.bulk.search import search, texts_of_rows
     from farthing.bulk.stdlib_docs import stdlib_docstrings
@@ -32,6 +31,7 @@ def demo(limit: int | None, usd_per_hour: float | None) -> None:
     from farthing.cli.output import console
     from farthing.cli.progress import JobProgress
     from farthing.cli.receipt_view import render_receipt
+    from farthing.embedding.embedder import Embedder
 
     screen = console()
     with tempfile.TemporaryDirectory(prefix="farthing-demo-") as folder:

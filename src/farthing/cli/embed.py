@@ -65,12 +65,12 @@ def embed(
     is whole.
     """
     from farthing.bulk.embed_file import embed_file
-    from farthing.embedding.embedder import Embedder
     from farthing.bulk.reading import open_source
     from farthing.bulk.search import read_header
     from farthing.cli.output import console, print_json
     from farthing.cli.progress import JobProgress
     from farthing.cli.receipt_view import render_receipt
+    from farthing.embedding.embedder import Embedder
     from farthing.embedding.formats import require_precision
     from farthing.errors import InputError
 

@@ -34,12 +34,12 @@ def search(
     OUT is a Parquet file that `embed` wrote. Texts are shown when the input that they came from is still
     there, unchanged.
     """
-    from farthing.embedding.embedder import Embedder
     from farthing.bulk.records import shown
     from farthing.bulk.search import read_header, source_from_header, texts_of_rows
     from farthing.bulk.search import search as search_file
     from farthing.cli.hits_view import render_hits
     from farthing.cli.output import console, print_json
+    from farthing.embedding.embedder import Embedder
 
     header = read_header(embeddings)
     revision = _commit(header) if model in (None, header.model) else None

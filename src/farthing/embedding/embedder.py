@@ -268,7 +268,9 @@ class Embedder:
             done = formatter.joined(run)
         for row, error in done.failed.items():
             raise EngineError(f"text {row} got no vector: {error}") from error
-        vectors = as_asked(done.vectors, convert_to_numpy=convert_to_numpy, convert_to_tensor=convert_to_tensor)
+        vectors = as_asked(
+            done.vectors, convert_to_numpy=convert_to_numpy, convert_to_tensor=convert_to_tensor
+        )
         return vectors[0] if isinstance(given, str) else vectors  # type: ignore[no-any-return]
 
     def encode_query(

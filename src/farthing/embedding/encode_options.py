@@ -1,7 +1,4 @@
-"""The arguments of sentence-transformers' `encode` beside texts and prompts, and which of them cannot be had here.
-
-Knows their names and meanings; computes nothing.
-"""
+"""The arguments of sentence-transformers' `encode` beside texts and prompts, and which of them cannot be had here."""
 
 from __future__ import annotations
 
@@ -11,9 +8,10 @@ from typing import Any, TypedDict
 
 import numpy.typing as npt
 
-from farthing.engine.load import PROCESSOR_NAMES
 from farthing.embedding.formats import Precision, Values
-from farthing.errors import InputError, missing_extra
+from farthing.engine.load import PROCESSOR_NAMES
+from farthing.engine.torch.tensors import as_tensor
+from farthing.errors import InputError
 
 
 class EncodeOptions(TypedDict, total=False):
@@ -62,19 +60,6 @@ def as_asked(values: Values, *, convert_to_numpy: bool, convert_to_tensor: bool)
     if convert_to_tensor:
         return as_tensor(values)
     return values if convert_to_numpy else list(as_tensor(values))
-
-
-def as_tensor(values: npt.NDArray[Any]) -> Any:
-    """Return a torch tensor over the memory of an array.
-
-    Raises:
-        MissingExtraError: torch is not installed.
-    """
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise missing_extra(error, "convert_to_tensor") or error from None
-    return torch.from_numpy(values)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from itertools import accumulate, chain
 import numpy as np
 import numpy.typing as npt
 
-from farthing.engine.folder.checkpoint import Checkpoint
 from farthing.embedding.formats import (
     Values,
     VectorFormat,
@@ -21,6 +20,7 @@ from farthing.embedding.formats import (
     unit,
 )
 from farthing.embedding.steps import EmbeddedTexts
+from farthing.engine.folder.checkpoint import Checkpoint
 from farthing.errors import EngineError, InputError
 
 RANGE_SAMPLE_TEXTS = 8192
@@ -124,7 +124,11 @@ class Formatter:
         return FormattedTexts(
             np.concatenate([part.vectors for part in done]),
             np.concatenate([part.tokens for part in done]),
-            {start + row: error for start, part in zip(starts, done, strict=False) for row, error in part.failed.items()},
+            {
+                start + row: error
+                for start, part in zip(starts, done, strict=False)
+                for row, error in part.failed.items()
+            },
         )
 
     def _scaled(self, part: EmbeddedTexts) -> EmbeddedTexts:

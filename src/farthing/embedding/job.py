@@ -196,4 +196,7 @@ class Job:
     def _failures(self, name_of: Callable[[int], str]) -> list[str]:
         failed = self.totals.failed
         named = [f"{name_of(row)} got no vector: {error}" for row, error in list(failed.items())[:_NAMED]]
-        return [*named, *([f"{len(failed) - _NAMED} more texts got no vector"] if len(failed) > _NAMED else [])]
+        return [
+            *named,
+            *([f"{len(failed) - _NAMED} more texts got no vector"] if len(failed) > _NAMED else []),
+        ]

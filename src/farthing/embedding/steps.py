@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from farthing.embedding.cache import VectorCache
 from farthing.embedding.windows import WINDOW_TEXTS, Window, WindowMaker
-from farthing.engine.calibration.step_limit import StepLimit
+from farthing.engine.calibration.kept import StepLimit
 from farthing.engine.contract import Engine, Ids, Lane, Mode
 from farthing.engine.load import EmbeddingModel
 from farthing.engine.prefixes import shared_prefix
@@ -133,7 +133,9 @@ class Lanes:
                 raise EngineError("the model is closed; load it again")
             if not self._threads:
                 lanes = [self._engine.lane("throughput") for _ in range(self._engine.lanes)]
-                self._threads = [threading.Thread(target=self._serve, args=(lane,), daemon=True) for lane in lanes]
+                self._threads = [
+                    threading.Thread(target=self._serve, args=(lane,), daemon=True) for lane in lanes
+                ]
                 for thread in self._threads:
                     thread.start()
             now = time.perf_counter()
@@ -168,6 +170,7 @@ class Lanes:
                 step.take(lane)
             del steps  # or the last window of a call would live until the next
 
+
 class StepPath:
     """A model's way from texts to vectors. Several threads may run texts at the same time."""
 
@@ -190,7 +193,13 @@ class StepPath:
         self._lock = threading.Lock()
 
     def call(
-        self, texts: Iterable[str], characters: int, *, prompt: str, cache: VectorCache, on_step: Progress | None = None
+        self,
+        texts: Iterable[str],
+        characters: int,
+        *,
+        prompt: str,
+        cache: VectorCache,
+        on_step: Progress | None = None,
     ) -> Run:
         """Return the run of a call's texts, in the mode that is faster for them.
 
@@ -203,9 +212,15 @@ class StepPath:
         """
         window_texts = _AT_ONCE_TEXTS if self.mode == "latency" else WINDOW_TEXTS
         maker = WindowMaker(
-            self.model.tokenizer, self.model.engine.dimension, prompt=prompt, cache=cache, window_texts=window_texts
+            self.model.tokenizer,
+            self.model.engine.dimension,
+            prompt=prompt,
+            cache=cache,
+            window_texts=window_texts,
         )
-        return Run(self, maker, texts, lambda: self._limit.tokens(characters), self.mode, prompt, on_step=on_step)
+        return Run(
+            self, maker, texts, lambda: self._limit.tokens(characters), self.mode, prompt, on_step=on_step
+        )
 
     def job(
         self,
@@ -315,7 +330,11 @@ class Run:
         """Run a window's texts at once, or leave them to the lanes; return the steps that they took over."""
         engine, prefix = self._path.model.engine, self.prefix_of(window)
         own = [length - prefix for length in window.lengths] if prefix else window.lengths
-        few = window.last and not window.serial and (len(own) == 1 or len(own) * max(own, default=0) <= MOST_POSITIONS)
+        few = (
+            window.last
+            and not window.serial
+            and (len(own) == 1 or len(own) * max(own, default=0) <= MOST_POSITIONS)
+        )
         at_once = self._mode == "latency" or (self._mode is None and few)
         batches = (
             batches_by_length(own, engine.step_tokens)

@@ -153,7 +153,9 @@ class WindowMaker:
         first: dict[str, int] = {}
         source = [first.setdefault(text, row) for row, text in enumerate(texts)]
         before = {first[text]: self._known[text] for text in first.keys() & self._known.keys()}
-        keys, cached = self.cache.lookup(self._prompt, {row: text for text, row in first.items() if row not in before})
+        keys, cached = self.cache.lookup(
+            self._prompt, {row: text for text, row in first.items() if row not in before}
+        )
         rows = [row for row in first.values() if row not in before and row not in cached]
         tokenized = self._tokenizer.encode([self._prompt + texts[row] for row in rows])
         window = Window(

@@ -6,15 +6,9 @@ import os
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from farthing.engine.torch.cards import card_identity
-
-if TYPE_CHECKING:
-    from farthing.engine.contract import Engine
 
 PROCESSOR = "cpu"
 """The device of a model that runs on the processor."""
@@ -55,13 +49,6 @@ def this_machine() -> Machine:
         isa=tuple(flag for flag in _ISA_FLAGS if flag in flags),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
     )
-
-
-def identity_of(engine: Engine) -> str:
-    """Return one line that a calibration of an engine's device is valid for; of a processor with the cores it uses."""
-    if engine.device != PROCESSOR:
-        return card_identity(engine.device)
-    return replace(this_machine(), cores=engine.lanes).identity
 
 
 def available_cores() -> int:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from farthing.engine.network.transformer import Transformer
 from farthing.engine.torch.fp8 import (
     Product,
     fp8_rows,
@@ -25,7 +26,6 @@ from farthing.engine.torch.fp8 import (
     scaled_product,
     widened_product,
 )
-from farthing.engine.network.transformer import Transformer
 from farthing.errors import InputError
 
 ALIGNMENT = 16

@@ -18,14 +18,14 @@ from datetime import UTC, datetime
 import numpy as np
 
 from farthing.catalog.calibrations import save_calibration, save_model_calibration
-from farthing.engine.torch.cards import copy_bandwidth
 from farthing.engine.calibration.gemm_peak import measure_gemm_peak
-from farthing.engine.machine import PROCESSOR, identity_of, library_versions
-from farthing.engine.load import EmbeddingModel
+from farthing.engine.calibration.kept import identity_of, kept_calibrations
 from farthing.engine.calibration.saturation import measured_steps, saturating_tokens, timed_step
-from farthing.engine.calibration.step_limit import kept_calibrations
 from farthing.engine.contract import Engine, Ids, Lane
-from farthing.theory.devices import Calibration, Dtype, ModelCalibration, StepTimes
+from farthing.engine.load import EmbeddingModel
+from farthing.engine.machine import PROCESSOR, library_versions
+from farthing.engine.torch.cards import copy_bandwidth
+from farthing.theory.devices import Calibration, ModelCalibration, StepTimes
 
 Notify = Callable[[str], None]
 """Called with a line of text for each thing that is about to be measured."""
@@ -71,7 +71,9 @@ def calibrate_machine(engine: Engine, notify: Notify = lambda _: None) -> Calibr
         dtype=dtype,
         peak_flops_per_s=best.flops_per_s,
         peak_source=f"measured GEMM, {dtype}: {best.label}",
-        bandwidth_bytes_per_s=_copy_bandwidth(engine.lanes) if device == PROCESSOR else copy_bandwidth(device),
+        bandwidth_bytes_per_s=_copy_bandwidth(engine.lanes)
+        if device == PROCESSOR
+        else copy_bandwidth(device),
     )
     save_calibration(calibration)
     return calibration
@@ -112,7 +114,9 @@ def _step_times(model: EmbeddingModel) -> tuple[StepTimes, float]:
     longest = min(model.checkpoint.max_length, _LONGEST)
     lengths = (*(length for length in _LENGTHS if length < longest), longest)
     smallest = max(longest, _SMALLEST_STEP_TOKENS)
-    if model.engine.device != PROCESSOR:  # a card saturates at many more, and a job's steps must not end before
+    if (
+        model.engine.device != PROCESSOR
+    ):  # a card saturates at many more, and a job's steps must not end before
         points = measured_steps(model.engine.lane(), model.checkpoint.shape.vocabulary, longest)
         smallest = max(smallest, saturating_tokens(points))
     tokens = (smallest, 2 * smallest, 4 * smallest)
@@ -139,9 +143,7 @@ def _step_times(model: EmbeddingModel) -> tuple[StepTimes, float]:
     return StepTimes(lengths, tokens, grid), statistics.median(first_extra)
 
 
-def _run_side_by_side(
-    lanes: Sequence[Lane], ids: Sequence[Ids], seconds: float = 0.15
-) -> list[list[float]]:
+def _run_side_by_side(lanes: Sequence[Lane], ids: Sequence[Ids], seconds: float = 0.15) -> list[list[float]]:
     """Run the same step on all lanes at once for a while and return each lane's step times.
 
     Raises:

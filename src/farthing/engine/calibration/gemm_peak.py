@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from farthing.engine.openvino.runtime import import_openvino
 from farthing.engine.machine import available_cores
+from farthing.engine.openvino.runtime import import_openvino
 from farthing.errors import EngineError
 from farthing.theory.devices import Dtype
 
@@ -78,7 +78,11 @@ def measure_gemm_peak(
     # numpy's library reads its threads when it is loaded.
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(cores))
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=os.environ | threads if device == "cpu" else None
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | threads if device == "cpu" else None,
     )
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
@@ -108,7 +112,9 @@ def _measure(dtype: Dtype, seconds: float, device: str, cores: int) -> list[Gemm
     return sorted(found, key=lambda rate: -rate.flops_per_s)
 
 
-def _products(dtype: Dtype, cores: int) -> Iterator[tuple[str, tuple[int, int, int], Callable[[], object], int]]:
+def _products(
+    dtype: Dtype, cores: int
+) -> Iterator[tuple[str, tuple[int, int, int], Callable[[], object], int]]:
     """Yield (library, shape, a call that does the products on so many cores, products in a call)."""
     generator = np.random.default_rng(0)
     for shape in SHAPES:
@@ -170,9 +176,7 @@ def card_products(
         yield "torch", (rows, inner, columns), run, _CARD_REPEATS
 
 
-def _openvino_product(
-    left: Any, right: Any, dtype: Dtype, streams: int, cores: int
-) -> Callable[[], object]:
+def _openvino_product(left: Any, right: Any, dtype: Dtype, streams: int, cores: int) -> Callable[[], object]:
     openvino = import_openvino()
     ops = openvino.opset13
 

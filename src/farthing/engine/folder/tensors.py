@@ -52,7 +52,9 @@ class TensorFile:
             header.pop("__metadata__", None)
             self._entries = {name: self._entry(entry) for name, entry in header.items()}
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ModelError(f"{path}: cannot be read as safetensors: {error}; fetch the model again") from error
+            raise ModelError(
+                f"{path}: cannot be read as safetensors: {error}; fetch the model again"
+            ) from error
 
     def _entry(self, entry: Mapping[str, Any]) -> tuple[str, tuple[int, ...], int, int]:
         kind, (first, last) = str(entry["dtype"]), entry["data_offsets"]
@@ -83,7 +85,9 @@ class TensorFile:
         """
         kind, shape, first, last = self._entries[name]
         if kind not in _TYPES:
-            raise ModelError(f"{self.path}: tensor {name} is of type {kind}; weights are F32, F16, BF16 or F64")
+            raise ModelError(
+                f"{self.path}: tensor {name} is of type {kind}; weights are F32, F16, BF16 or F64"
+            )
         return self._bytes[self._start + first : self._start + last].view(_TYPES[kind]).reshape(shape)
 
 

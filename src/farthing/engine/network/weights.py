@@ -16,6 +16,7 @@ from farthing.theory.shapes import ModelShape
 _NAMED = 3
 """Tensors that an error names; of more it gives the number."""
 
+
 def weights_of(checkpoint: Checkpoint) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     """Yield our parameters by name, `layers.3.attention.query.weight` for example.
 
@@ -122,7 +123,9 @@ class _Tensors:
 
     def _found(self, source: str, parameter: str) -> str:
         # Old checkpoints call LayerNorm's parameters gamma and beta.
-        old = source.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+        old = source.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        )
         for name in (source, old):
             if name in self._where:
                 self._used.add(name)

@@ -136,7 +136,9 @@ class GraphOps:
         cos, sin = rotation
         half = int(self._shape.head_size * self._shape.rotary_share) // 2
         rest = self._shape.head_size - 2 * half
-        left, right, *still = op.variadic_split(heads, np.int32(2), [half, half, *([rest] if rest else [])]).outputs()
+        left, right, *still = op.variadic_split(
+            heads, np.int32(2), [half, half, *([rest] if rest else [])]
+        ).outputs()
         turned = [
             op.subtract(op.multiply(left, cos), op.multiply(right, sin)),
             op.add(op.multiply(right, cos), op.multiply(left, sin)),
@@ -169,7 +171,9 @@ class GraphOps:
             return self.rows(x, self.pooled_rows(pooling))
         rows = self._on_grid(x)
         own = op.range(np.int32(0), _size(self._grid, 1), np.int32(1), "i32")
-        weight = op.convert(op.less(op.unsqueeze(own, _ints(0)), op.unsqueeze(self._lengths, _ints(1))), "f32")
+        weight = op.convert(
+            op.less(op.unsqueeze(own, _ints(0)), op.unsqueeze(self._lengths, _ints(1))), "f32"
+        )
         if pooling == "mean":  # a product, up to which the runtime lets all be bf16 that may be
             summed = op.squeeze(op.matmul(op.unsqueeze(weight, _ints(1)), rows, False, False), _ints(1))
         else:
@@ -195,7 +199,9 @@ class GraphOps:
         if self._past is None:
             return own
         past = op.gather(op.gather(self._past, np.int32(layer), _AXIS_0), np.int32(part), _AXIS_0)
-        many = op.concat([op.unsqueeze(self._texts, _ints(0)), op.unsqueeze(self._prefix, _ints(0)), _ints(heads, size)], 0)
+        many = op.concat(
+            [op.unsqueeze(self._texts, _ints(0)), op.unsqueeze(self._prefix, _ints(0)), _ints(heads, size)], 0
+        )
         return op.concat([op.broadcast(op.reshape(past, _ints(1, -1, heads, size), False), many), own], 1)
 
     def _repeated(self, heads: Any) -> Any:
@@ -203,7 +209,9 @@ class GraphOps:
         groups = self._shape.heads // self._shape.kv_heads
         if groups == 1:
             return heads
-        many = op.broadcast(op.unsqueeze(heads, _ints(2)), _ints(1, 1, groups, 1, 1), broadcast_spec="BIDIRECTIONAL")
+        many = op.broadcast(
+            op.unsqueeze(heads, _ints(2)), _ints(1, 1, groups, 1, 1), broadcast_spec="BIDIRECTIONAL"
+        )
         return op.reshape(many, _ints(0, self._shape.heads, -1, self._shape.head_size), True)
 
     def _mask(self, sight: Sight, kept: Pooling | None) -> Any:
@@ -216,7 +224,9 @@ class GraphOps:
         if kept is None:
             asking = op.unsqueeze(self._asking, _ints(0, 2))  # (1, Q, 1)
         else:
-            asking = op.unsqueeze(op.gather(self.positions, self.pooled_rows(kept), _AXIS_0), _ints(1, 2))  # (B, 1, 1)
+            asking = op.unsqueeze(
+                op.gather(self.positions, self.pooled_rows(kept), _AXIS_0), _ints(1, 2)
+            )  # (B, 1, 1)
         ahead = op.subtract(keys, asking)
         seen = []
         if sight.causal:  # no text's own token sees the places behind its last one

@@ -1,18 +1,27 @@
-"""How large a model's steps are to be: as its kept calibration found best, or as is measured when it is worth it."""
+"""What is kept of calibrations, and how large it says that steps are to be."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from threading import Lock
 
 from farthing.catalog.calibrations import load_calibration, load_model_calibration
 from farthing.engine.calibration.saturation import measured_steps, saturating_tokens
+from farthing.engine.contract import Engine
 from farthing.engine.load import EmbeddingModel
-from farthing.engine.machine import identity_of, library_versions
+from farthing.engine.machine import PROCESSOR, library_versions, this_machine
+from farthing.engine.torch.cards import card_identity
 from farthing.theory.devices import Calibration, ModelCalibration
 
 WORTH_CHARACTERS = 400_000
 """Characters of a job from which on the limit is worth measuring: about 100,000 tokens, and it is measured on 1,500."""
 
+
+def identity_of(engine: Engine) -> str:
+    """Return one line that a calibration of an engine's device is valid for; of a processor with the cores it uses."""
+    if engine.device != PROCESSOR:
+        return card_identity(engine.device)
+    return replace(this_machine(), cores=engine.lanes).identity
 
 
 def kept_calibrations(model: EmbeddingModel) -> tuple[Calibration | None, ModelCalibration | None]:

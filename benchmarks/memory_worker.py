@@ -1,4 +1,4 @@
-"""A fresh process whose memory `memory.py` measures. Prints a JSON object a line; knows no benchmark."""
+"""A fresh process whose memory `memory.py` measures. Prints a JSON object a line."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from farthing.engine.compiled import Mode
-from farthing.engine.model import load_model
+from farthing.engine.contract import Mode
+from farthing.engine.load import load_model
 
 NOTED = (1, 50, 200, 800, 1600, 3200)
 """Shapes after which memory is told."""
@@ -25,12 +25,12 @@ def anonymous_bytes(process: str = "self") -> int:
 
 
 def many_shapes(mode: Mode, count: int) -> None:
-    """Run steps of so many different shapes on one stream of the default model."""
+    """Run steps of so many different shapes on one lane of the default model."""
     model = load_model()
-    stream, draw = model.compiled.stream(mode), np.random.default_rng(0)
+    lane, draw = model.engine.lane(mode), np.random.default_rng(0)
 
     def step(lengths: list[int]) -> None:
-        stream.run([draw.integers(0, model.checkpoint.shape.vocabulary, n, np.int32) for n in lengths])
+        lane.run([draw.integers(0, model.checkpoint.shape.vocabulary, n, np.int32) for n in lengths])
 
     # The largest of them, and a small one: buffers, and weights in the orders that either reads, are no growth.
     step([LONGEST] * MOST_TEXTS)
@@ -51,9 +51,9 @@ def load(folder: str, mode: Mode) -> None:
     """Load a checkpoint and run one text."""
     model = load_model(folder)
     print(json.dumps({"done": "read"}), flush=True)
-    model.compiled.prepare(mode)
+    model.engine.warm(mode)
     print(json.dumps({"done": "compiled"}), flush=True)
-    model.compiled.stream(mode).run([np.arange(1, 21, dtype=np.int32)])
+    model.engine.lane(mode).run([np.arange(1, 21, dtype=np.int32)])
     print(json.dumps({"done": "first vector"}), flush=True)
 
 

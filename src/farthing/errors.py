@@ -10,8 +10,6 @@ FarthingError                     every error below; one line: what, where, what
 ├── ModelUnavailableError         a model that is not on this machine and cannot be had now
 └── EngineError                   the engine failed, for example a vector is not finite
 ```
-
-Knows the exit code of each kind; knows nothing of how errors are shown.
 """
 
 from __future__ import annotations

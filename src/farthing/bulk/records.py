@@ -1,7 +1,4 @@
-"""One text of the input, and how a row that cannot be one is reported.
-
-Knows what a usable text and a usable id are. Does not know any file format.
-"""
+"""One text of the input, and how a row that cannot be one is reported."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The formats that vectors leave in: cut to fewer dimensions, and as floats, 8-bit integers or bits.
 
 The integers and bits are those of sentence-transformers' `quantize_embeddings`, so either library reads the other's.
-Knows numpy alone: no model, no job, no file.
 """
 
 from __future__ import annotations

@@ -81,6 +81,7 @@ class Job:
         self._watch, self._usd_per_hour = watch or Watch(), usd_per_hour
         model = self._model = path.model
         model.engine.warm("throughput")
+        self._revision = model.checkpoint.revision  # read now, while the files are there
         self._machine, self._measured = ensure_calibrated(model, path.run_alone, self._watch.notify)
         self._scan = scan.prefixed(prompt)
         self._step_tokens = self._measured.best_step_tokens()
@@ -159,7 +160,7 @@ class Job:
         totals, prediction = self.totals, self.prediction
         receipt = make_receipt(
             model=self._model.checkpoint.name,
-            revision=self._model.checkpoint.revision,
+            revision=self._revision,
             device=self._machine.machine,
             dtype=self._machine.dtype,
             texts=totals.texts,

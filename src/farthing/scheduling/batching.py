@@ -1,7 +1,4 @@
-"""Batches of texts of like length, each as large as pays and no larger.
-
-Knows lengths in tokens. Knows no text, no model and no device.
-"""
+"""Batches of texts of like length, each as large as pays and no larger."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What a model folder says: its shape, pooling, limits and prompts, read from its JSON files.
-
-Knows the Hugging Face and sentence-transformers layouts. Loads no weights and needs no torch.
-"""
+"""What a model folder says: its shape, pooling, limits and prompts, read from its JSON files."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ class Checkpoint:
         name: what to call the model.
         folder: where it is.
         weights: the safetensors files of the transformer: one, or the shards, sorted.
-        revision: the hub's commit, or the start of the sha256 of all weights.
+        commit: the hub's; None for a folder that is of no hub.
         shape: its transformer.
         pooling: how token vectors become one vector.
         dense: matrices behind the pooling, in order.
@@ -48,7 +45,7 @@ class Checkpoint:
     name: str
     folder: Path
     weights: tuple[Path, ...]
-    revision: str
+    commit: str | None
     shape: ModelShape
     pooling: Pooling
     dense: tuple[DenseShape, ...] = ()
@@ -58,6 +55,12 @@ class Checkpoint:
     lowercase: bool
     prompts: Mapping[str, str]
     default_prompt: str | None
+
+    @property
+    def revision(self) -> str:
+        """The hub's commit, or the start of the sha256 of all weights, which are read for it once."""
+        everything = (*self.weights, *(dense.weights for dense in self.dense))
+        return self.commit or f"sha256:{weights_sha256(everything)[:16]}"
 
     @property
     def reuses_prefixes(self) -> bool:
@@ -93,12 +96,11 @@ def read_checkpoint(located: LocatedModel) -> Checkpoint:
     head = read_head(folder, config, shape.hidden, name)
     limit = folder_limit(folder)
     prompts, default_prompt = _read_prompts(folder / SETTINGS_FILE)
-    everything = (*weights, *(dense.weights for dense in head.dense))
     return Checkpoint(
         name=name,
         folder=folder,
         weights=weights,
-        revision=located.revision or f"sha256:{weights_sha256(everything)[:16]}",
+        commit=located.revision,
         shape=shape,
         pooling=head.pooling,
         dense=head.dense,

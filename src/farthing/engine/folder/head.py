@@ -1,7 +1,6 @@
 """sentence-transformers' modules.json: how token vectors become one vector.
 
-Knows which modules the engine runs, in which order, and their configurations, in the spellings of
-sentence-transformers 2 to 6. Knows no weights, and nothing of the transformer but its width.
+In the spellings of sentence-transformers 2 to 6.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Where a model's folder is: fetched before, given as a path, or to be had from a hub.
-
-Knows names and folders. Knows nothing of what is in them.
-"""
+"""Where a model's folder is: fetched before, given as a path, or to be had from a hub."""
 
 from __future__ import annotations
 

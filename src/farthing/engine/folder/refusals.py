@@ -1,7 +1,4 @@
-"""Models that the engine does not run, named, with what to use for them.
-
-Knows the marks that other kinds of models leave in their files. Knows nothing of models that do run.
-"""
+"""Models that the engine does not run, named, with what to use for them."""
 
 from __future__ import annotations
 

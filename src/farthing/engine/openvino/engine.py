@@ -6,12 +6,14 @@ Source of the choices: docs/decisions/0001-cpu-engine.md.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from platformdirs import user_cache_path
 
 from farthing.engine.contract import Ids, Lane, Mode, Ran, require_same_process
 from farthing.engine.folder.checkpoint import Checkpoint
@@ -61,6 +63,7 @@ class OpenVinoEngine:
         """
         if dtype not in _PRECISIONS:
             raise InputError(f"dtype {dtype!r} is not supported on the CPU; use fp32 or bf16")
+        _remove_graphs_of_old()
         openvino = import_openvino()
         # It sets itself up for numpy the first time that a tensor's data is asked for. Two threads that ask first at
         # once deadlock: one waits for the GIL, the other, holding it, for the first.
@@ -133,6 +136,11 @@ class OpenVinoEngine:
         }
         with openvino_errors("compiling the model"):
             return self._core.compile_model(graph, "CPU", properties)
+
+
+def _remove_graphs_of_old() -> None:
+    """Remove the converted graphs that versions before this one kept: gigabytes, and nothing reads them any more."""
+    shutil.rmtree(user_cache_path("farthing") / "graphs", ignore_errors=True)
 
 
 class _Request:

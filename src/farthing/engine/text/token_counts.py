@@ -1,6 +1,6 @@
 """Counting the tokens of texts without the model: for plans over a file of texts.
 
-Knows where a tokenizer may lie on this machine. Asks no hub and loads no weights.
+No hub is asked: a tokenizer that is not on this machine is none.
 """
 
 from __future__ import annotations

@@ -1,0 +1,39 @@
+"""A fresh process of `before_after.py`: seconds of each question through the public API, as one line of JSON."""
+
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from farthing import Embedder
+
+
+def main(path: str, dtype: str) -> None:
+    """Run the questions of a file, each once warm."""
+    asked = json.loads(Path(path).read_text(encoding="utf-8"))
+    embedder = Embedder(dtype=dtype, cache_texts=0)
+    found = {}
+    for question in ("docstrings", "scifact"):
+        texts = asked[question]
+        embedder.encode(texts[: len(texts) // 5])
+        start = time.perf_counter()
+        embedder.encode(texts)
+        found[question] = time.perf_counter() - start
+    times = []
+    for text in asked["one short text"]:
+        start = time.perf_counter()
+        embedder.encode(text)
+        times.append(time.perf_counter() - start)
+    found["one short text"] = statistics.median(times[len(times) // 5 :])
+    long = Embedder(dtype=dtype, cache_texts=0, max_length=512)
+    for part in (asked["mix"][: len(asked["mix"]) // 5 + 1], asked["mix"]):
+        start = time.perf_counter()
+        for request in part:
+            long.encode(request)
+        found["mix"] = time.perf_counter() - start
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

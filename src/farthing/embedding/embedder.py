@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -19,18 +19,20 @@ from farthing.embedding.cache import VectorCache
 from farthing.embedding.encode_options import EncodeOptions, as_asked, progress_bar, require_possible
 from farthing.embedding.formats import Precision, Values, VectorFormat
 from farthing.embedding.formatting import Formatter
-from farthing.embedding.job import Job, Watch
 from farthing.embedding.limits import refuse_over_limit
-from farthing.embedding.scan import CHARACTERS_PER_TOKEN, scan
 from farthing.embedding.steps import StepPath
 from farthing.embedding.texts import require_texts
-from farthing.engine.calibration.calibrate import Notify
 from farthing.engine.contract import Mode
 from farthing.engine.folder.checkpoint import TruncationSide
 from farthing.engine.load import EmbeddingModel, load_model
 from farthing.errors import EngineError, InputError
-from farthing.metering.receipt import Receipt
 from farthing.theory.devices import Dtype
+
+if TYPE_CHECKING:
+    from farthing.metering.receipt import Receipt
+
+CHARACTERS_PER_TOKEN = 4
+"""About what English has in WordPiece and BPE vocabularies; only says from where on texts count as truncated."""
 
 CACHED_TEXTS = 10_000
 """Vectors kept across calls; 15 MB of 384 dimensions, 164 MB of 4,096."""
@@ -92,7 +94,7 @@ class Embedder:
         cache_texts: int = CACHED_TEXTS,
         mode: Mode | None = None,
         threads: int | None = None,
-        notify: Notify = lambda _: None,
+        notify: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Find, read and compile a model.
 
@@ -322,6 +324,10 @@ class Embedder:
         Raises:
             InputError: as `encode`, or there are no texts.
         """
+        # Imported here: those who only encode need not wait for it.
+        from farthing.embedding.job import Job, Watch
+        from farthing.embedding.scan import scan
+
         started = time.perf_counter()
         prefix = self.prefix(prompt_name, prompt)
         formatter = Formatter(

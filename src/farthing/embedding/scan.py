@@ -14,9 +14,6 @@ SAMPLE_BYTES = 64_000_000
 DEFAULT_CAP = 1 << 62
 """No cap: every character counts."""
 
-CHARACTERS_PER_TOKEN = 4
-"""About what English has in WordPiece and BPE vocabularies; only says from where on texts count as truncated."""
-
 
 @dataclass(frozen=True)
 class Scan:

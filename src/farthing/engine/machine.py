@@ -7,7 +7,6 @@ import platform
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PROCESSOR = "cpu"
@@ -91,6 +90,8 @@ def _quota(folder: Path, file: str) -> float:
 
 def library_versions() -> Mapping[str, str]:
     """Return the versions of the libraries whose speed a calibration measures."""
+    from importlib.metadata import PackageNotFoundError, version
+
     versions = {}
     for library in _LIBRARIES:
         try:

@@ -1,12 +1,13 @@
-"""What is kept of calibrations, and how large it says that steps are to be."""
+"""What is kept of calibrations, and how large it says that steps are to be.
+
+What short calls need no part of is imported where it is used: their first vector does not wait for it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from threading import Lock
 
-from farthing.catalog.calibrations import load_calibration, load_model_calibration
-from farthing.engine.calibration.saturation import measured_steps, saturating_tokens
 from farthing.engine.contract import Engine
 from farthing.engine.load import EmbeddingModel
 from farthing.engine.machine import PROCESSOR, library_versions, this_machine
@@ -26,6 +27,8 @@ def identity_of(engine: Engine) -> str:
 
 def kept_calibrations(model: EmbeddingModel) -> tuple[Calibration | None, ModelCalibration | None]:
     """Return the valid calibrations of this machine and the model that are kept."""
+    from farthing.catalog.calibrations import load_calibration, load_model_calibration
+
     engine, checkpoint = model.engine, model.checkpoint
     machine = load_calibration(engine.dtype, machine=identity_of(engine), versions=library_versions())
     if machine is None:
@@ -60,6 +63,8 @@ class StepLimit:
         return None if kept is None else kept.best_step_tokens()
 
     def _measured(self) -> int:
+        from farthing.engine.calibration.saturation import measured_steps, saturating_tokens
+
         checkpoint = self._model.checkpoint
         lane = self._model.engine.lane()
         return saturating_tokens(measured_steps(lane, checkpoint.shape.vocabulary, checkpoint.max_length))

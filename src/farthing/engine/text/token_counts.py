@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from farthing.catalog import facts
 from farthing.catalog.lookups import find_model
 from farthing.engine.folder.locate import DEFAULT_MODEL, default_model_folder
-from farthing.errors import MissingExtraError, ModelError
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+from farthing.engine.text.tokenizer_file import load_tokenizer
+from farthing.errors import MissingExtraError
 
 
 def token_counter_if_here(model: str) -> Callable[[Sequence[str]], list[int]] | None:
@@ -37,23 +34,6 @@ def token_counter_if_here(model: str) -> Callable[[Sequence[str]], list[int]] | 
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return lambda texts: [len(one.ids) for one in tokenizer.encode_batch_fast(list(texts))]
-
-
-def load_tokenizer(path: Path) -> Tokenizer:
-    """Return the tokenizer of a tokenizer.json, with the truncation and padding that are baked into it.
-
-    Raises:
-        ModelError: the file is damaged, or none.
-        MissingExtraError: tokenizers is not installed.
-    """
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise MissingExtraError("tokenizers", "cpu", "the engine") from error
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception
-        raise ModelError(f"{path}: cannot be loaded: {error}; fetch the model again") from error
 
 
 def _tokenizer_file(model: str) -> Path | None:

@@ -17,7 +17,7 @@ import numpy as np
 from farthing.engine.contract import Ids
 from farthing.engine.folder.checkpoint import Checkpoint, TruncationSide
 from farthing.engine.folder.files import TOKENIZER_FILE
-from farthing.engine.text.token_counts import load_tokenizer
+from farthing.engine.text.tokenizer_file import load_tokenizer
 from farthing.errors import InputError, ModelError, UnsupportedModelError
 
 if TYPE_CHECKING:

@@ -242,7 +242,13 @@ class StepPath:
             on_first_window: called when the first window is tokenized and before any step runs.
             on_step: called after each step.
         """
-        maker = WindowMaker(self.model.tokenizer, self.model.engine.dimension, prompt=prompt, cache=cache)
+        maker = WindowMaker(
+            self.model.tokenizer,
+            self.model.engine.dimension,
+            prompt=prompt,
+            cache=cache,
+            window_texts=WINDOW_TEXTS,
+        )
         return Run(
             *(self, maker, texts, lambda: step_tokens, "throughput", prompt),
             work_class=JOB,
@@ -355,6 +361,7 @@ class Run:
         return []
 
     def _finished(self, window: Window, steps: list[_Step]) -> EmbeddedTexts:
+        duplicates = len(window.repeats)
         try:
             window.done.wait()
             window.settle(self._maker.cache)
@@ -364,7 +371,7 @@ class Run:
         totals = self.totals
         totals.failed.update({totals.texts + row: error for row, error in window.failed.items()})
         totals.texts += len(window.texts)
-        totals.duplicates += len(window.repeats)
+        totals.duplicates += duplicates
         totals.cached += window.cached
         totals.truncated += int(np.count_nonzero(window.truncated))
         totals.input_tokens += int(window.tokens.sum())

@@ -38,13 +38,13 @@ class Window:
         serial: of its first text in the input.
         texts: the texts, without the prompt.
         last: whether the input ends here.
-        ids: token ids of the texts to compute.
+        ids: token ids of the texts to compute; none once they are settled.
         lengths: tokens of each of those.
         rows: where each of those stands in the window.
         vectors: (texts, dimension); lanes fill the rows of the texts to compute, `settle` the others.
         tokens: (texts,), tokens of each text.
         truncated: (texts,), whether it was cut at the length limit.
-        repeats: (row, window, row there) of texts that are computed once elsewhere.
+        repeats: (row, window, row there) of texts that are computed once elsewhere; none once they are settled.
         cached: texts whose vectors an earlier call has left.
         failed: the error of each row without a vector.
         tokenization_s: wall seconds of tokenizing.
@@ -100,6 +100,8 @@ class Window:
                 for row, key in self.keys.items()
                 if row not in self.failed
             )
+        # It may be remembered for long: its ids are run, and its repeats would hold on to every window before it.
+        self.ids, self.repeats = [], []
 
 
 class WindowMaker:
@@ -112,7 +114,7 @@ class WindowMaker:
         *,
         prompt: str = "",
         cache: VectorCache,
-        window_texts: int = WINDOW_TEXTS,
+        window_texts: int,
     ) -> None:
         """Take what makes windows.
 

@@ -109,7 +109,7 @@ class Formatter:
         """
         scaled = map(self._scaled, parts)
         for part in self._with_ranges(scaled) if self.samples else scaled:
-            self.clipped += self.format.outside(part.vectors)
+            self.clipped += self.format.outside(_good(part))
             yield FormattedTexts(self.format.quantized(part.vectors), part.tokens, part.failed)
 
     def joined(self, parts: Iterable[EmbeddedTexts]) -> FormattedTexts:
@@ -143,8 +143,12 @@ class Formatter:
             held.append(part)
             texts += len(part.tokens) - len(part.failed)
         if held:
-            good = [np.delete(part.vectors, list(part.failed), axis=0) for part in held]
-            sample = np.concatenate(good)[:RANGE_SAMPLE_TEXTS]
+            sample = np.concatenate(list(map(_good, held)))[:RANGE_SAMPLE_TEXTS]
             self.format = replace(self.format, ranges=ranges_of(sample))
             self.sample_texts = len(sample)
         return chain(held, parts)
+
+
+def _good(part: EmbeddedTexts) -> npt.NDArray[np.float32]:
+    """Return the vectors of the texts that have one."""
+    return np.delete(part.vectors, list(part.failed), axis=0) if part.failed else part.vectors

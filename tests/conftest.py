@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from farthing.embedding.embedder import Embedder
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -107,6 +111,57 @@ def make_bert(tmp_path_factory: pytest.TempPathFactory) -> MakeModel:
 def tiny_bert(make_bert: MakeModel) -> Path:
     """Return one small BERT with mean pooling that tests share and do not change."""
     return make_bert()
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_bert: Path) -> Iterator[Embedder]:
+    """Return an embedder of the small BERT; it keeps no vectors, so that no test sees another's."""
+    from farthing.embedding.embedder import Embedder
+
+    with Embedder(str(tiny_bert), cache_texts=0) as embedder:
+        yield embedder
+
+
+@pytest.fixture(scope="module")
+def default(minilm: Path) -> Iterator[Embedder]:
+    """Return an embedder of the default model; it keeps no vectors, either."""
+    from farthing.embedding.embedder import Embedder
+
+    with Embedder(cache_texts=0) as embedder:
+        yield embedder
+
+
+@pytest.fixture(scope="module")
+def prompted(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
+    """Return an embedder with prompts, one of them the default, that does not normalise."""
+    from farthing.embedding.embedder import Embedder
+
+    folder = Path(shutil.copytree(tiny_bert, tmp_path_factory.mktemp("prompted") / "model"))
+    modules = json.loads((folder / "modules.json").read_text())
+    (folder / "modules.json").write_text(json.dumps(modules[:2]))
+    (folder / "config_sentence_transformers.json").write_text(
+        json.dumps({"prompts": {"query": "of: ", "plain": ""}, "default_prompt_name": "query"})
+    )
+    with Embedder(str(folder), cache_texts=0) as embedder:
+        yield embedder
+
+
+@pytest.fixture
+def _calibrated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in for the measurements, which take seconds."""
+    from farthing.theory.devices import StepTimes
+    from makers import make_calibration, make_model_calibration
+
+    def ensure(model: Any, _run_text: object, _notify: object) -> tuple[Any, Any]:
+        measured = make_model_calibration(
+            model=model.checkpoint.name,
+            streams=model.engine.lanes,
+            step_times=StepTimes((8, 64), (128, 1024), ((1e-4, 8e-4), (1e-4, 8e-4))),
+            new_shape_s=0.0,
+        )
+        return make_calibration(machine="a machine", peak_flops_per_s=1e11), measured
+
+    monkeypatch.setattr("farthing.embedding.job.ensure_calibrated", ensure)
 
 
 def write_tokenizer(folder: Path) -> None:

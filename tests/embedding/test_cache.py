@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,43 +10,38 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farthing.embedding.cache import Cached, VectorCache
-from farthing.embedding.steps import EmbeddedTexts, Totals
+from farthing.embedding.cache import CachedText, VectorCache
 
 LIMIT = 4
 
 
-def made_of(texts: list[str]) -> EmbeddedTexts:
+def made_of(text: str) -> CachedText:
     """Stand in for the engine: a text's vector is its number, its tokens its length up to the limit."""
-    numbers = [[float(int(text.rsplit(" ", 1)[-1])), 1.0] for text in texts]
-    tokens = [min(len(text), LIMIT) for text in texts]
-    return EmbeddedTexts(np.array(numbers, np.float32).reshape(-1, 2), np.array(tokens, np.int32))
+    vector = np.array([float(text.rsplit(" ", 1)[-1]), 1.0], np.float32)
+    return CachedText(vector, min(len(text), LIMIT), len(text) > LIMIT)
 
 
 class Calls:
-    """Asks a cache and the engine behind it, and remembers what was computed."""
+    """Asks a cache and the engine behind it, as a window does, and remembers what was computed."""
 
     def __init__(self, capacity: int) -> None:
-        self.cache = VectorCache(capacity, LIMIT)
+        self.cache = VectorCache(capacity)
         self.computed: list[str] = []
 
-    def __call__(self, texts: list[str], prefix: str = "") -> tuple[npt.NDArray[np.float32], Cached]:
-        lookup = self.cache.lookup(texts, prefix)
-        totals = Totals()
-
-        def compute() -> Iterator[EmbeddedTexts]:
-            missing = list(lookup.missing())
-            self.computed += missing
-            totals.truncated = sum(len(text) > LIMIT for text in missing)
-            for start in range(0, len(missing), 3):
-                yield made_of(missing[start : start + 3])
-
-        parts = list(lookup.joined(compute(), totals))
-        vectors = np.concatenate([part.vectors for part in parts])
-        np.testing.assert_array_equal(vectors, made_of([prefix + text for text in texts]).vectors)
-        tokens = np.concatenate([part.tokens for part in parts])
-        np.testing.assert_array_equal(tokens, made_of([prefix + text for text in texts]).tokens)
-        return vectors, lookup.cached
+    def __call__(self, texts: list[str], prompt: str = "") -> int:
+        """Return how many different texts came from the cache."""
+        cache = self.cache.for_call(len(texts))
+        first = {text: row for row, text in reversed(list(enumerate(texts)))}
+        keys, known = cache.lookup(prompt, {row: text for text, row in first.items()})
+        fresh = {row: made_of(prompt + text) for text, row in first.items() if row not in known}
+        self.computed += [prompt + texts[row] for row in fresh]
+        if keys:
+            cache.keep((keys[row], one) for row, one in fresh.items())
+        for row, text in enumerate(texts):
+            have, expected = {**known, **fresh}[first[text]], made_of(prompt + text)
+            np.testing.assert_array_equal(have.vector, expected.vector)
+            assert have[1:] == expected[1:], row
+        return len(known)
 
 
 @settings(max_examples=60, deadline=None)
@@ -57,25 +51,21 @@ class Calls:
     st.sampled_from(["", "q ", "qq "]),
 )
 def test_every_text_gets_its_vector_and_no_more_are_kept(
-    capacity: int, calls: list[list[int]], prefix: str
+    capacity: int, calls: list[list[int]], prompt: str
 ) -> None:
     ask = Calls(capacity)
     for numbers in calls:
-        _, cached = ask([str(number) for number in numbers], prefix)
-        assert 0 <= cached.texts <= len(numbers)
+        assert 0 <= ask([str(number) for number in numbers], prompt) <= len(set(numbers))
         assert len(ask.cache) <= capacity
-    assert len(ask.computed) + ask.cache.hits == sum(map(len, calls))
+    assert len(ask.computed) + ask.cache.hits == sum(len(set(numbers)) for numbers in calls)
 
 
 def test_what_comes_again_is_not_computed() -> None:
     ask = Calls(100)
     ask(["1", "2"])
-    vectors, cached = ask(["2", "3", "2", "1"])
-    assert (ask.computed, cached) == (["1", "2", "3"], Cached(3, 3, 0))
-    assert (ask.cache.hits, ask.cache.misses) == (3, 3)
-    vectors[:] = 7  # the caller's, not the cache's
-    ask(["1", "2", "3"])
-    assert ask.computed == ["1", "2", "3"]
+    assert ask(["2", "3", "2", "1"]) == 2
+    assert sorted(ask.computed) == ["1", "2", "3"]
+    assert (ask.cache.hits, ask.cache.misses) == (2, 3)
 
 
 def test_the_least_recently_used_goes_first() -> None:
@@ -88,7 +78,7 @@ def test_the_least_recently_used_goes_first() -> None:
     assert ask.computed == ["2"]
 
 
-def test_another_prefix_is_another_text() -> None:
+def test_another_prompt_is_another_text() -> None:
     ask = Calls(100)
     ask(["1"])
     ask(["1"], "q ")
@@ -104,14 +94,12 @@ def test_large_calls_pass_it_by(capacity: int, texts: int, kept: int) -> None:
     assert ask.cache.misses == kept
 
 
-def test_truncated_texts_are_counted_each_time_and_kept_only_if_it_is_certain() -> None:
+def test_truncated_texts_are_known_as_such() -> None:
+    """As long as the limit by itself, and longer than it: each as it was."""
     ask = Calls(100)
-    ask(["11111", "222222", "1"])  # two are longer than the limit, and two have as many tokens
-    assert ask(["11111", "1", "222222"])[1] == Cached(3, 9, 2)
-    ask(["3333", "44444"])  # one is as long as the limit by itself: which of them is cut is not known
-    assert ask(["44444", "3333"])[1] == Cached()
-    ask(["5555"])
-    assert ask(["5555"])[1] == Cached(1, 4, 0)
+    ask(["1111", "22222", "1"])
+    _, known = ask.cache.lookup("", {0: "22222", 1: "1111", 2: "1", 3: "3"})
+    assert {row: one[1:] for row, one in known.items()} == {0: (4, True), 1: (4, False), 2: (1, False)}
 
 
 def test_many_threads() -> None:
@@ -122,3 +110,13 @@ def test_many_threads() -> None:
         for _ in pool.map(ask, calls):  # each checks its own vectors
             pass
     assert len(ask.cache) == 40
+
+
+def test_a_text_that_no_encoding_holds_has_a_key() -> None:
+    """Half of a surrogate pair is refused before, but a prompt may hold one."""
+    vector: npt.NDArray[np.float32] = np.ones(2, np.float32)
+    cache = VectorCache(10)
+    keys, _ = cache.lookup("\ud800", {0: "a"})
+    cache.keep([(keys[0], CachedText(vector, 1, False))])
+    assert list(cache.lookup("\ud800", {3: "a"})[1]) == [3]
+    assert cache.lookup("\ud801", {0: "a"})[1] == {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farthing.bulk import formatting
+from farthing.embedding import formatting
 from farthing.embedding.formatting import Formatter
 from farthing.engine.folder.checkpoint import Checkpoint, read_checkpoint
 from farthing.engine.folder.locate import locate_model
 from farthing.embedding.formats import VectorFormat, ranges_of
 from farthing.embedding.steps import EmbeddedTexts
-from farthing.errors import InputError
+from farthing.errors import EngineError, InputError
 
 DIMENSION = 36
 SAMPLE = 10
@@ -40,11 +40,17 @@ def drawn(texts: int) -> npt.NDArray[np.float32]:
     return np.random.default_rng(texts).normal(size=(texts, DIMENSION)).astype(np.float32)
 
 
-def parts_of(vectors: npt.NDArray[np.float32], sizes: list[int]) -> list[EmbeddedTexts]:
+def parts_of(
+    vectors: npt.NDArray[np.float32], sizes: list[int], failed: Container[int] = ()
+) -> list[EmbeddedTexts]:
     numbers = np.arange(len(vectors), dtype=np.int32)
     ends = np.cumsum(sizes)[:-1]
     return [
-        EmbeddedTexts(part, tokens)
+        EmbeddedTexts(
+            part,
+            tokens,
+            {row: EngineError(f"{number}") for row, number in enumerate(tokens.tolist()) if number in failed},
+        )
         for part, tokens in zip(np.split(vectors, ends), np.split(numbers, ends), strict=True)
     ]
 
@@ -85,6 +91,34 @@ def test_parts_are_held_back_only_for_the_sample(checkpoint: Checkpoint) -> None
         assert len(list(done)) == 9
     assert formatter.sample_texts == 0
     assert formatter.clipped > 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 14), min_size=1, max_size=6).filter(lambda sizes: sum(sizes) >= 2),
+    failing=st.sets(st.integers(0, 60)),
+)
+def test_failed_texts_are_named_and_tell_nothing_of_ranges(
+    checkpoint: Checkpoint, sizes: list[int], failing: set[int]
+) -> None:
+    """Their rows are zeros, which may lie outside the ranges of all others; nobody clipped a value there."""
+    vectors = drawn(sum(sizes)) + 100
+    failed = [row for row in range(len(vectors)) if row in failing]
+    good = np.delete(np.arange(len(vectors)), failed)
+    vectors[failed] = 0
+    formatter = Formatter(checkpoint, precision="int8")
+    if len(good) < 2:
+        with pytest.raises(InputError, match="at least 2 texts"):
+            formatter.joined(parts_of(vectors, sizes, failed))
+        return
+    done = formatter.joined(parts_of(vectors, sizes, failed))
+    assert sorted(done.failed) == failed
+    assert all(str(error) == str(row) for row, error in done.failed.items())
+    form = VectorFormat("int8", DIMENSION, ranges_of(vectors[good][:SAMPLE]))
+    np.testing.assert_array_equal(formatter.format.ranges, form.ranges)
+    np.testing.assert_array_equal(done.vectors[good], form.quantized(vectors[good]))
+    assert formatter.sample_texts == min(SAMPLE, len(good))
+    assert formatter.clipped == form.outside(vectors[good])
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gc
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.engine import windows
+from farthing.embedding import windows
+from farthing.embedding.cache import VectorCache
+from farthing.embedding.windows import Window, WindowMaker
 from farthing.engine.folder.checkpoint import read_checkpoint
 from farthing.engine.folder.locate import locate_model
 from farthing.engine.text.tokenization import TextTokenizer
-from farthing.embedding.windows import Window, WindowMaker
+from farthing.errors import EngineError
+
+DIMENSION = 4
 
 
 @pytest.fixture(scope="module")
@@ -22,44 +27,64 @@ def tokenizer(tiny_bert: Path) -> TextTokenizer:
     return TextTokenizer(read_checkpoint(locate_model(str(tiny_bert))))
 
 
-def make(tokenizer: TextTokenizer, texts: list[str], **sizes: int) -> list[Window]:
-    options: dict[str, Any] = {"dimension": 4, "max_batch_tokens": 64, "streams": 2, **sizes}
-    return list(WindowMaker(tokenizer, **options).windows(iter(texts)))
+def maker(
+    tokenizer: TextTokenizer, window_texts: int = 8192, prompt: str = "", cache: VectorCache | None = None
+) -> WindowMaker:
+    keeps = VectorCache(0) if cache is None else cache
+    return WindowMaker(tokenizer, DIMENSION, prompt=prompt, cache=keeps, window_texts=window_texts)
 
 
-def restored(tokenizer: TextTokenizer, made: list[Window]) -> list[list[int]]:
-    """Return the ids behind each text of the input, by serial number."""
-    by_serial = {
-        window.first_serial + row: ids.tolist() for window in made for row, ids in enumerate(window.ids)
-    }
-    return [by_serial[serial] for window in made for serial in window.source.tolist()]
+def make(
+    tokenizer: TextTokenizer, texts: Iterable[str], window_texts: int = 8192, prompt: str = ""
+) -> list[Window]:
+    return list(maker(tokenizer, window_texts, prompt).windows(texts))
+
+
+def run(window: Window, cache: VectorCache | None = None, failing: tuple[int, ...] = ()) -> None:
+    """Stand in for the lanes: a text's vector is its first ids; then settle."""
+    for row, ids in zip(window.rows.tolist(), window.ids, strict=True):
+        window.vectors[row] = np.resize(ids, DIMENSION)
+        if row in failing:
+            window.failed[row] = EngineError("choked")
+            window.vectors[row] = 0
+    window.settle(VectorCache(0) if cache is None else cache)
+
+
+def windows_alive() -> list[Window]:
+    return [one for one in gc.get_objects() if type(one) is Window]
 
 
 TEXTS = st.lists(st.text("abc ", max_size=6), max_size=60)
 
 
-@given(texts=TEXTS, size=st.integers(1, 20), remembered=st.integers(0, 30))
+@given(texts=TEXTS, size=st.integers(1, 20), remembered=st.integers(0, 1000))
 def test_every_text_once_and_in_order(
     tokenizer: TextTokenizer, texts: list[str], size: int, remembered: int
 ) -> None:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(windows, "WINDOW_TEXTS", size)
-        monkeypatch.setattr(windows, "REMEMBERED_TEXTS", remembered)
-        made = make(tokenizer, texts)
-    expected = [ids.tolist() for ids in tokenizer.encode(texts).ids]
-    assert restored(tokenizer, made) == expected
-    assert [int(n) for window in made for n in window.tokens] == [len(ids) for ids in expected]
-    assert [window.last for window in made] == [False] * (len(made) - 1) + [True] * bool(made)
-    assert [window.texts for window in made[:-1]] == [size] * (len(made) - 1)
+    vectors, tokens, truncated = [], [], []
     serial = 0
-    for window in made:
-        assert window.first_serial == serial
-        serial += len(window.ids)
-        assert sorted(row for batch in window.batches for row in batch.rows) == list(range(len(window.ids)))
-        assert window.pending == len(window.batches)
-        assert window.vectors.shape == (len(window.ids), 4)
-        # What is remembered is no older than the spool's ring.
-        assert min(window.source) >= window.first_serial - remembered
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(windows, "REMEMBERED_BYTES", remembered)
+        for window in maker(tokenizer, size).windows(iter(texts)):
+            assert window.serial == serial
+            assert window.texts == texts[serial : serial + size]
+            serial += len(window.texts)
+            assert window.last == (serial == len(texts))
+            assert (
+                len(window.ids) == len(window.rows) == len(window.lengths) == len(set(window.rows.tolist()))
+            )
+            assert window.vectors.shape == (len(window.texts), DIMENSION)
+            assert len(window.ids) + len(window.repeats) == len(window.texts)
+            run(window)
+            vectors.extend(window.vectors)
+            tokens.extend(window.tokens.tolist())
+            truncated.extend(window.truncated.tolist())
+    expected = tokenizer.encode(texts)
+    assert serial == len(texts)
+    assert tokens == expected.lengths
+    assert truncated == expected.truncated
+    for vector, ids in zip(vectors, expected.ids, strict=True):
+        np.testing.assert_array_equal(vector, np.resize(ids, DIMENSION))
 
 
 def test_no_texts_no_windows(tokenizer: TextTokenizer) -> None:
@@ -68,57 +93,97 @@ def test_no_texts_no_windows(tokenizer: TextTokenizer) -> None:
 
 def test_repeats_within_a_window(tokenizer: TextTokenizer) -> None:
     (window,) = make(tokenizer, ["a", "b", "a", "a", "b", "c"])
-    assert (window.texts, window.duplicates, len(window.ids)) == (6, 3, 3)
-    assert window.source.tolist() == [0, 1, 0, 0, 1, 2]
+    assert window.rows.tolist() == [0, 1, 5]
+    assert [(row, place) for row, _, place in window.repeats] == [(2, 0), (3, 0), (4, 1)]
+    assert {other for _, other, _ in window.repeats} == {window}
     assert window.tokens.tolist() == [3] * 6
 
 
-def test_repeats_across_windows(tokenizer: TextTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(windows, "WINDOW_TEXTS", 2)
-    first, second, third = make(tokenizer, ["a", "b", "b", "c", "a", "c"])
-    assert (first.duplicates, second.duplicates, third.duplicates) == (0, 1, 2)
-    assert second.source.tolist() == [1, 2]
-    assert third.source.tolist() == [0, 2]
-    assert (third.ids, third.batches, third.pending) == ([], [], 0)
+def test_repeats_across_windows_on_their_way(tokenizer: TextTokenizer) -> None:
+    """None of them has its vectors yet when the next is made."""
+    first, second, third = make(tokenizer, ["a", "b", "b", "c", "a", "c"], 2)
+    assert [len(window.repeats) for window in (first, second, third)] == [0, 1, 2]
+    assert [(window.ids, window.lengths) for window in (third,)] == [([], [])]
+    assert second.repeats == [(0, first, 1)]
+    assert sorted(third.repeats, key=lambda repeat: repeat[0]) == [(0, first, 0), (1, second, 1)]
     assert third.tokens.tolist() == [3, 3]
+    for window in (first, second, third):
+        run(window)
+    np.testing.assert_array_equal(third.vectors, [first.vectors[0], second.vectors[1]])
+
+
+def test_a_repeat_of_a_repeat(tokenizer: TextTokenizer) -> None:
+    """Its own window has the vector by then, whichever one computed it."""
+    made = make(tokenizer, ["a", "b", "a", "a", "c", "a", "a", "a"], 2)
+    assert [len(window.ids) for window in made] == [2, 0, 1, 0]
+    for window in made:
+        run(window)
+    for window, rows in ((made[1], [0, 1]), (made[2], [1]), (made[3], [0, 1])):
+        for row in rows:
+            np.testing.assert_array_equal(window.vectors[row], made[0].vectors[0])
 
 
 def test_only_exact_repeats_are_repeats(tokenizer: TextTokenizer) -> None:
     (window,) = make(tokenizer, ["a", "A", "a ", "á", "", " "])
-    assert window.duplicates == 0
+    assert window.repeats == []
 
 
-def test_a_truncated_text_counts_each_time(tokenizer: TextTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(windows, "WINDOW_TEXTS", 2)
+def test_a_truncated_text_counts_each_time(tokenizer: TextTokenizer) -> None:
     long = "a " * 100
-    made = make(tokenizer, [long, long, long, "b"])
-    assert [window.truncated for window in made] == [2, 1]
+    made = make(tokenizer, [long, long, long, "b"], 2)
+    assert [window.truncated.tolist() for window in made] == [[True, True], [True, False]]
     assert made[0].tokens.tolist() == [32, 32]
 
 
-def test_no_more_than_the_last_texts_are_remembered(
+@pytest.mark.parametrize(("windows_kept", "computed"), [(1, [1, 1, 1, 1, 1, 1]), (2, [1, 1, 0, 1, 1, 1])])
+def test_no_more_than_the_last_windows_are_remembered(
+    tokenizer: TextTokenizer, monkeypatch: pytest.MonkeyPatch, windows_kept: int, computed: list[int]
+) -> None:
+    """Far back a text is computed again. A window of one text takes 16 bytes of vectors and one of text."""
+    monkeypatch.setattr(windows, "REMEMBERED_BYTES", 17 * windows_kept)
+    made = make(tokenizer, ["a", "b", "a", "c", "b", "a"], 1)
+    assert [len(window.ids) for window in made] == computed
+
+
+def test_what_is_remembered_is_bounded_whatever_repeats(
     tokenizer: TextTokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(windows, "WINDOW_TEXTS", 1)
-    monkeypatch.setattr(windows, "REMEMBERED_TEXTS", 2)
-    made = make(tokenizer, ["a", "b", "a", "c", "a", "b"])
-    # "a" is the oldest when "c" comes, however lately it was met again; its vector is the oldest too.
-    assert [window.duplicates for window in made] == [0, 0, 1, 0, 0, 0]
-    assert [int(window.source[0]) for window in made] == [0, 1, 0, 2, 3, 4]
+    """A text in every window must not tie each to all before it; nor do ids stay where vectors are."""
+    monkeypatch.setattr(windows, "REMEMBERED_BYTES", 200)
+    making = maker(tokenizer, 4)
+    earlier = windows_alive()
+    seen = kept = 0
+    for window in making.windows(f"{n // 2}" if n % 4 else "the same" for n in range(400)):
+        run(window)
+        seen += 1
+        del window
+        alive = [one for one in windows_alive() if all(one is not other for other in earlier)]
+        kept = max(kept, len(alive))
+        assert all(not one.ids for one in alive if one.serial < 4 * (seen - 1))
+        del alive
+    assert seen == 100
+    assert kept <= 4
+    assert len(making._known) <= 4 * 4
+
+
+def test_a_text_that_a_later_window_has_too_stays_known(
+    tokenizer: TextTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The window in which it was met last counts, not that in which it was computed."""
+    monkeypatch.setattr(windows, "REMEMBERED_BYTES", 2 * 18)
+    made = make(tokenizer, ["a", "b", "a", "c", "a", "d", "a", "e"], 1)
+    assert [len(window.ids) for window in made] == [1, 1, 0, 1, 0, 1, 0, 1]
 
 
 def test_long_texts_make_small_windows(tokenizer: TextTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(windows, "WINDOW_CHARACTERS", 10)
     texts = ["a" * 6, "b" * 6, "c" * 100, "d", "e", "f"]
-    assert [window.texts for window in make(tokenizer, texts)] == [2, 1, 3]
+    assert [len(window.texts) for window in make(tokenizer, texts)] == [2, 1, 3]
     monkeypatch.setattr(windows, "WINDOW_CHARACTERS", 100)
-    assert [window.texts for window in make(tokenizer, ["a" * 99, "", "b", "", ""])] == [3, 2]
+    assert [len(window.texts) for window in make(tokenizer, ["a" * 99, "", "b", "", ""])] == [3, 2]
 
 
-def test_the_input_is_read_at_most_one_window_ahead(
-    tokenizer: TextTokenizer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(windows, "WINDOW_TEXTS", 3)
+def test_the_input_is_read_at_most_one_window_ahead(tokenizer: TextTokenizer) -> None:
     taken = 0
 
     def texts() -> Iterator[str]:
@@ -127,21 +192,63 @@ def test_the_input_is_read_at_most_one_window_ahead(
             taken = n + 1
             yield str(n)
 
-    made = WindowMaker(tokenizer, 4, 64, 2).windows(texts())
+    made = maker(tokenizer, 3).windows(texts())
     next(made)
     assert taken == 6
     next(made)
     assert taken == 9
 
 
-def test_batches_keep_the_budget(tokenizer: TextTokenizer) -> None:
-    (window,) = make(tokenizer, [str(n) + " a" * (n % 20) for n in range(200)], max_batch_tokens=50)
-    assert all(batch.tokens <= 50 or len(batch.rows) == 1 for batch in window.batches)
-    for batch in window.batches:
-        assert batch.length == max(len(window.ids[row]) for row in batch.rows)
+def test_the_prompt_stands_before_each_text(tokenizer: TextTokenizer) -> None:
+    (window,) = make(tokenizer, ["a", "b c", "a"], prompt="the ")
+    assert [ids.tolist() for ids in window.ids] == [
+        ids.tolist() for ids in tokenizer.encode(["the a", "the b c"]).ids
+    ]
+    assert window.texts == ["a", "b c", "a"]
 
 
-def test_the_last_batch_finishes_the_window(tokenizer: TextTokenizer) -> None:
-    (window,) = make(tokenizer, [f"{n} a" for n in range(40)], max_batch_tokens=16)
-    finished = [window.finished_one() for _ in window.batches]
-    assert finished == [False] * (len(finished) - 1) + [True]
+def test_the_last_step_finishes_the_window(tokenizer: TextTokenizer) -> None:
+    (window,) = make(tokenizer, ["a", "b", "c"])
+    window.pending = 3
+    window.finish()
+    window.finish()
+    assert not window.done.is_set()
+    window.finish()
+    assert window.done.is_set()
+
+
+def test_an_error_that_is_no_texts_own_is_raised(tokenizer: TextTokenizer) -> None:
+    (window,) = make(tokenizer, ["a", "b"])
+    window.fail(KeyError("from the lane"))
+    assert window.done.is_set()
+    with pytest.raises(KeyError, match="from the lane"):
+        window.settle(VectorCache(0))
+
+
+def test_repeats_of_a_failed_text_fail_as_well_and_no_cache_keeps_it(tokenizer: TextTokenizer) -> None:
+    cache = VectorCache(100)
+    first, second = maker(tokenizer, 3, cache=cache).windows(["a", "b", "a", "a", "b", "c"])
+    run(first, cache, failing=(0,))
+    run(second, cache)
+    assert set(first.failed) == {0, 2}
+    assert set(second.failed) == {0}
+    assert second.failed[0] is first.failed[0]
+    assert len(cache) == 2
+    _, known = cache.lookup("", {0: "a", 1: "b", 2: "c"})
+    assert set(known) == {1, 2}
+
+
+def test_what_the_cache_knows_is_not_computed(tokenizer: TextTokenizer) -> None:
+    cache = VectorCache(100)
+    long = "a " * 100
+    (window,) = maker(tokenizer, cache=cache).windows(["a", long, "b"])
+    run(window, cache)
+    (again,) = maker(tokenizer, cache=cache).windows([long, "c", long, "a", "c"])
+    assert (again.cached, again.rows.tolist()) == (2, [1])
+    assert again.tokens.tolist() == [32, 3, 32, 3, 3]
+    assert again.truncated.tolist() == [True, False, True, False, False]
+    run(again, cache)
+    np.testing.assert_array_equal(again.vectors[[0, 2, 3]], window.vectors[[1, 1, 0]])
+    assert len(cache) == 4
+    (other,) = maker(tokenizer, prompt="b ", cache=cache).windows(["a"])
+    assert other.cached == 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any, NamedTuple
@@ -33,6 +34,8 @@ _PRECISIONS: dict[Dtype, str] = {"fp32": "f32", "bf16": "bf16"}
 _SHAPES_KEPT: Mapping[Mode, int] = {"throughput": 8, "latency": 32}
 """Executors of a kind that each stream keeps for shapes seen before. Packed steps are no slower with 8 than with 200,
 short texts alone are. 200 take 60 MB more over 800 shapes of MiniLM's, and none take more still (docs/log.md)."""
+
+_WORTH_A_FILE_BYTES = 1 << 20
 
 Past = npt.NDArray[np.float32]
 
@@ -78,7 +81,7 @@ class OpenVinoEngine:
         self.dtype, self.dimension = dtype, checkpoint.dimension
         self.shape: ModelShape = checkpoint.shape
         self._network = network_of(checkpoint)
-        self.weights = dict(weights_of(checkpoint))
+        self.weights = {name: in_file(values) for name, values in weights_of(checkpoint)}
         self.closed = False
         self._counter = WorkCounter(self.shape, trim=self._network.trim)
         self._prefixes = Prefixes() if checkpoint.reuses_prefixes else None
@@ -136,6 +139,24 @@ class OpenVinoEngine:
         }
         with openvino_errors("compiling the model"):
             return self._core.compile_model(graph, "CPU", properties)
+
+
+def in_file(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return values that a file backs, so that the system may take their memory back.
+
+    OpenVINO keeps what it was given beside its own order of it. What a checkpoint has in 16 bits was widened: it goes to
+    a file without a name, where there is room for one.
+    """
+    if isinstance(values, np.memmap) or values.nbytes < _WORTH_A_FILE_BYTES:
+        return values
+    try:
+        with tempfile.TemporaryFile(dir=user_cache_path("farthing", ensure_exists=True)) as file:
+            os.posix_fallocate(file.fileno(), 0, values.nbytes)  # a disk that is full tells here, not by a signal
+            mapped = np.memmap(file, np.float32, "r+", shape=values.shape)
+    except OSError:
+        return values
+    mapped[...] = values
+    return mapped
 
 
 def _remove_graphs_of_old() -> None:

@@ -49,14 +49,14 @@ def environment(commit: str, folder: Path) -> Path:
     if not python.exists():
         subprocess.run(["git", "worktree", "add", "--detach", folder, commit], check=True, cwd=ROOT)
         subprocess.run([sys.executable, "-m", "venv", folder / ".venv"], check=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--constraint", "constraints.txt"]
+        install = [str(python), "-m", "pip", "install", "--quiet", "--constraint", "constraints.txt"]
         subprocess.run([*install, "--editable", ".[cpu]"], check=True, cwd=folder)
     return python
 
 
 def run(python: Path, dtype: str, texts: Path, cache: Path) -> dict[str, float]:
     """Return the seconds of each question in a fresh process."""
-    command = [python, WORKER, texts, dtype]
+    command = [str(python), str(WORKER), str(texts), dtype]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment(cache))
     if done.returncode:
         sys.exit(f"{python}: {done.stderr}")
@@ -65,7 +65,8 @@ def run(python: Path, dtype: str, texts: Path, cache: Path) -> dict[str, float]:
 
 def peak_bytes(python: Path, source: Path, cache: Path) -> int:
     """Return the peak resident memory of `farthing embed` in a process of its own."""
-    command = [python.with_name("farthing"), "embed", source, "-o", source.with_suffix(".parquet"), "--json"]
+    output = source.with_suffix(".parquet")
+    command = [str(python.with_name("farthing")), "embed", str(source), "-o", str(output), "--json"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=_environment(cache))
     _, status, usage = os.wait4(process.pid, 0)
     if status:

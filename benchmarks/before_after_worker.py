@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 
 from farthing import Embedder
+from farthing.theory.devices import Dtype
 
 
-def main(path: str, dtype: str) -> None:
+def main(path: str, dtype: Dtype) -> None:
     """Run the questions of a file, each once warm."""
     asked = json.loads(Path(path).read_text(encoding="utf-8"))
     embedder = Embedder(dtype=dtype, cache_texts=0)
@@ -36,4 +37,4 @@ def main(path: str, dtype: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1], "bf16" if sys.argv[2] == "bf16" else "fp32")

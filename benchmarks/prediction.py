@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--scifact-texts", type=int, default=None, help="seeded sample; default all")
     arguments = parser.parse_args()
     embedder = Embedder(cache_texts=0)
-    calibrate_model(embedder.model, calibrate_machine("fp32"))
+    calibrate_model(embedder.model, calibrate_machine(embedder.model.engine), embedder.path.run_alone)
     words = embedder.model.tokenizer.words()
     corpora = {
         "docstrings": docstrings(),

@@ -82,10 +82,10 @@ def main() -> None:
     peak_bytes = {name: statistics.median(values) for name, values in peaks.items()}
     print("| command | median, ms | ratio | bar | peak, MB | bar |\n|---|---|---|---|---|---|")
     for name, median in medians.items():
-        bar = BARS.get(name) or BARS.get(name.split()[0], "")
+        bar = BARS.get(name) or BARS.get(name.split()[0])
         most = f"{PEAK_BARS[name] / 1e6:.0f}" if name in PEAK_BARS else ""
         print(
-            f"| {name} | {1000 * median:.0f} | {ratios[name]:.2f} | {bar} | {peak_bytes[name] / 1e6:.0f} | {most} |"
+            f"| {name} | {1000 * median:.0f} | {ratios[name]:.2f} | {bar or ""} | {peak_bytes[name] / 1e6:.0f} | {most} |"
         )
     figures = {"runs": runs, "seconds": seconds, "median_s": medians, "ratio": ratios, "bars": BARS}
     figures |= {"peak_bytes": peak_bytes, "peak_bars": PEAK_BARS}

@@ -1,5 +1,4 @@
-"""An Embedder as LangChain's `Embeddings`, in this process.
-"""
+"""An Embedder as LangChain's `Embeddings`, in this process."""
 
 from __future__ import annotations
 

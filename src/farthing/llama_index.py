@@ -1,5 +1,4 @@
-"""An Embedder as llama-index's `BaseEmbedding`, in this process.
-"""
+"""An Embedder as llama-index's `BaseEmbedding`, in this process."""
 
 from __future__ import annotations
 

@@ -50,6 +50,7 @@ def calibrate(
     from farthing.engine.load import load_model
     from farthing.units import format_count, format_seconds, format_si
 
+    options.keep_to(threads)
     screen = console()
     kind = options.dtype_of(dtype)
     file = None if output is None else check_calibration_path(Path(output))

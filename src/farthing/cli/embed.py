@@ -74,6 +74,7 @@ def embed(
     from farthing.embedding.formats import require_precision
     from farthing.errors import InputError
 
+    options.keep_to(threads)
     kind = options.dtype_of(dtype)
     form = require_precision(precision)
     if length is not None and length <= 0:

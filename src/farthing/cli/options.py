@@ -49,3 +49,11 @@ def dtype_of(name: str | None) -> Dtype | None:
     if name is not None and name not in get_args(Dtype):
         raise InputError(f"dtype {name!r}: use one of {', '.join(get_args(Dtype))}")
     return cast(Dtype | None, name)
+
+
+def keep_to(threads: int | None) -> None:
+    """Let the tokenizer, too, use no more cores; its library reads that from the environment when it starts."""
+    import os
+
+    if threads is not None:
+        os.environ.setdefault("RAYON_NUM_THREADS", str(threads))

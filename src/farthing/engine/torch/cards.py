@@ -1,4 +1,4 @@
-"""Graphics cards of this machine: which are meant, what they are, how fast they copy. Imports torch when asked."""
+"""Graphics cards of this machine: which one is meant, what it is, how fast it copies. Imports torch when asked."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ _COPY_BYTES = 1_000_000_000
 _COPIES = 8
 
 
-def card_names(device: str) -> tuple[str, ...]:
-    """Return the cards that a name means, as torch names them.
+def card_name(device: str) -> str:
+    """Return the card that a name means, as torch names it.
 
     Args:
-        device: `cuda` for the first card, `cuda:1`, `cuda:0,1`, or `cuda:all`.
+        device: `cuda` for the first card, or `cuda:1`.
 
     Raises:
-        InputError: the name is not of that form, or a card is not here.
+        InputError: the name is not of that form, means several cards, or a card that is not here.
         MissingExtraError: torch is not installed.
     """
-    _, _, which = device.partition(":")
-    parts = which.split(",") if which else ["0"]
-    if which != "all" and not (device.startswith("cuda") and all(part.isdecimal() for part in parts)):
-        raise InputError(f"device {device!r}: write cuda, cuda:1, cuda:0,1 or cuda:all")
-    here = _torch().cuda.device_count()
-    numbers = list(range(here)) if which == "all" else [int(part) for part in parts]
-    missing = [number for number in numbers if number >= here]
-    if missing or not numbers:
+    kind, colon, which = device.partition(":")
+    if "," in which or which == "all":
+        raise InputError(
+            f"device {device!r}: a process runs one card; start one process for each, with device='cuda:0', 'cuda:1' "
+            "and so on, or with its own CUDA_VISIBLE_DEVICES"
+        )
+    if kind != "cuda" or (colon and not which.isdecimal()):
+        raise InputError(f"device {device!r}: write cuda, or cuda:1")
+    here, number = _torch().cuda.device_count(), int(which or 0)
+    if number >= here:
         raise InputError(
             f"device {device!r}: torch sees {here} CUDA cards here; is the driver there, and torch built for CUDA?"
         )
-    if len(set(numbers)) < len(numbers):
-        raise InputError(f"device {device!r}: names a card twice")
-    return tuple(f"cuda:{number}" for number in numbers)
+    return f"cuda:{number}"
 
 
 def card_identity(name: str) -> str:

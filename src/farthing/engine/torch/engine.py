@@ -1,31 +1,40 @@
-"""A checkpoint run by torch on one or several CUDA devices: the same surface as `openvino_model`.
+"""A checkpoint on one card, run by torch: compiled whole, attention without padding, small steps recorded.
 
-Devices are data-parallel: each holds the whole model, and each has two streams, so that one packs while the other
-runs. On a CPU it runs as written, for tests and where no graph can be.
+On a processor it runs as it is written, for tests. Source of the choices: docs/decisions/0007-cuda.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
-from itertools import count
+from threading import Lock
+from types import FunctionType, MethodType
+from typing import Any, NamedTuple, Never, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from farthing.engine.contract import Ids, Lane, Mode, Ran, Vectors, require_same_process
 from farthing.engine.folder.checkpoint import Checkpoint
-from farthing.engine.compiled import Mode, Vectors
-from farthing.engine.torch.fp8 import runs_fp8
-from farthing.engine.network.packing import Ids
+from farthing.engine.network.transformer import Network, network_of
+from farthing.engine.network.weights import weights_of
 from farthing.engine.prefixes import Prefixes
-from farthing.engine.quantized import quantized
-from farthing.engine.torch.replica import Past, Replica, Stream, prepared
+from farthing.engine.torch.cards import card_name
+from farthing.engine.torch.fp8 import quantize, runs_fp8
+from farthing.engine.torch.model import Model
+from farthing.engine.torch.recorded import Record, RecordedSteps, cuda_graphs, recorded_sizes
+from farthing.engine.torch.staging import Staging
+from farthing.engine.torch.varlen import Kernel, kernel_for
 from farthing.engine.torch.vector_error import vector_error
-from farthing.engine.network.weights import load_transformer
-from farthing.errors import InputError
+from farthing.engine.torch.weights import Named, Weights
+from farthing.errors import EngineError, InputError
 from farthing.theory.devices import Dtype
+from farthing.theory.work import WorkCounter
 
-DTYPES: dict[Dtype, torch.dtype] = {
+DTYPES: Mapping[Dtype, torch.dtype] = {
     "fp32": torch.float32,
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
@@ -33,127 +42,266 @@ DTYPES: dict[Dtype, torch.dtype] = {
 }
 """Dtype of the weights as they are loaded; fp8's are quantized afterwards."""
 
-STREAMS_PER_DEVICE = 2
-
 _ERROR_TEXTS, _ERROR_TOKENS = 32, 64
 """Texts of random ids, and their tokens, that the error of a quantized model is measured on when it is loaded."""
 
+Forward = Callable[..., Tensor]
+"""As `Model.forward`."""
 
-class TorchModel:
-    """A checkpoint on devices of torch.
+Found = TypeVar("Found")
+
+
+class Means(NamedTuple):
+    """What makes a network fast on a device. It changes vectors by rounding, and by nothing else.
 
     Attributes:
-        dtype: of the matrix products.
-        dimension: width of a vector.
-        streams: steps on their way at a time, over all devices.
-        vector_error: how far a quantized model's vectors are from bf16's (`vector_error.VectorError`); None for one
-            that is not.
+        kernel: of attention without padding; None for the padded grid.
+        compiler: torch.compile's backend; None runs the network as it is written.
+        record: how small steps are recorded; None for not.
     """
 
+    kernel: Kernel | None = None
+    compiler: str | Callable[..., Any] | None = None
+    record: Record | None = None
+
+
+class TorchEngine:
+    """As `contract.Engine`. Its lanes share one stream of the card: while one step runs, the next is packed.
+
+    Attributes:
+        model: the network as it is written; None once the engine is closed.
+        forward: the same, compiled where it is.
+        means: what makes it fast.
+    """
+
+    lanes = 2
+    step_tokens = 8192
+    """A card runs so many tokens of a small model in about half a millisecond, as long as the host takes to pack and
+    launch a step: with fewer it would wait. Larger models are saturated before. Not measured yet."""
+
     def __init__(
-        self, checkpoint: Checkpoint, dtype: Dtype = "bf16", devices: Sequence[str] = ("cuda:0",)
+        self,
+        checkpoint: Checkpoint,
+        dtype: Dtype = "bf16",
+        device: str = "cuda:0",
+        *,
+        named: Named | None = None,
+        means: Means | None = None,
     ) -> None:
-        """Load the checkpoint onto every device.
+        """Copy the checkpoint's weights to the card; nothing is compiled yet.
 
         Args:
             checkpoint: the model folder.
-            dtype: fp32, bf16, fp16 or fp8.
-            devices: as torch names them.
+            dtype: of the matrix products: fp32, bf16, fp16 or fp8.
+            device: one card as torch names it, or `cpu`.
+            named: weights by our names, in the order of `weights_of`, instead of those of the folder.
+            means: what makes it fast, instead of what is best on the device.
 
         Raises:
-            InputError: a device is not here, or the dtype is none of these.
+            InputError: the device is not here or has no FP8 units, or the dtype is none of these.
             ModelError: the weights cannot be used.
+            EngineError: they do not fit, or the device failed.
         """
         if dtype not in DTYPES:
             raise InputError(f"dtype {dtype!r} is not run by torch here; use {', '.join(DTYPES)}")
-        self.dtype: Dtype = dtype
+        self._on = torch.device(device if device == "cpu" else card_name(device))
+        if dtype == "fp8" and self._on.type == "cuda" and not runs_fp8(self._on):
+            raise InputError(
+                f"dtype fp8: {device} has no FP8 units (NVIDIA has them since Ada and Hopper); use bf16"
+            )
+        self.shape, self.device, self.dtype = checkpoint.shape, str(self._on), dtype
         self.dimension = checkpoint.dimension
         self.vector_error: Mapping[str, float | str] | None = None
-        self._checkpoint = checkpoint
-        self._replicas = [self._replica(_device(name)) for name in devices]
-        self.streams = STREAMS_PER_DEVICE * len(self._replicas)
-        self._next = count()
-        self._prefixes: Prefixes[Past] = Prefixes(checkpoint)
+        # A card's default stream cannot be recorded.
+        self._stream: Any = torch.cuda.Stream(self._on) if self._on.type == "cuda" else None  # type: ignore[no-untyped-call]
+        self.means = self._best_means() if means is None else means
+        self._errors: tuple[type[Exception], ...] = (RuntimeError,)
+        self._launching, self._warming, self._process = Lock(), Lock(), os.getpid()
+        self._warm = False
+        self._recorded: RecordedSteps | None = None
+        self._prefixes = Prefixes() if checkpoint.reuses_prefixes else None
+        source = weights_of(checkpoint) if named is None else named
+        self.model: Model | None = self.guarded(
+            "loading the model", lambda: self._loaded(network_of(checkpoint), source)
+        )
+        self.forward: Forward = self.model if self.means.compiler is None else self._compiled(self.model)
+        self._counter = WorkCounter(self.shape, trim=self.model.network.trim)
 
-    @property
-    def devices(self) -> tuple[str, ...]:
-        """What it runs on, as torch names them."""
-        return tuple(str(one.device) for one in self._replicas)
+    def warm(self, mode: Mode) -> None:
+        """Compile the network and record the small steps, if that was not done; lanes are the same in both modes."""
+        require_same_process(self._process)
+        with self._warming:
+            if not self._warm:
+                self.guarded("compiling the model", self._compile_and_record)
+                self._warm = True
 
-    def prepare(self, mode: Mode) -> None:
-        """Do nothing: every stream is for both modes."""
+    def lane(self, mode: Mode = "throughput") -> Lane:
+        """Return a new lane; the engine is made warm first if it is not."""
+        self.warm(mode)
+        self.opened()
+        return Lane(_Passes(self), self._counter, self.dimension, self._prefixes)
 
-    def stream(self, mode: Mode = "throughput") -> Stream:
-        """Return a stream, on the devices in turn; each belongs to one thread at a time."""
-        return Stream(self._replicas[next(self._next) % len(self._replicas)])
+    def close(self) -> None:
+        """Let go of weights, compiled code and recorded steps; lanes that are left refuse to run."""
+        with self._launching:
+            self.model, self.forward, self._recorded, self._prefixes = None, _closed, None, None
+        if self._stream is not None:
+            torch.cuda.empty_cache()
 
-    def grid_width(self, longest: int) -> int:
-        """Return `longest` where attention runs on a padded grid, else 0."""
-        return longest if self._replicas[0].pads_attention else 0
-
-    def prefix(self, ids: Ids) -> tuple[Past, bool]:
-        """Return the keys and values of tokens that many texts begin with, computed once and kept.
-
-        Args:
-            ids: int32 (P,), at least one token.
-
-        Returns:
-            What `Stream.run` takes, and whether it was computed just now.
+    def opened(self) -> Model:
+        """Return the network.
 
         Raises:
-            InputError: the model attends both ways, or its pooling reads more than the last token.
+            EngineError: the engine is closed.
         """
-        return self._prefixes.of(ids, self._keys_and_values)
+        return _closed() if self.model is None else self.model
 
-    def _keys_and_values(self, ids: Ids) -> Past:
-        return {one.device: one.keys_and_values(ids) for one in self._replicas}
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Launch what is inside on the engine's stream, one thread at a time; then wait until it ran, side by side."""
+        ready = None
+        with self._launching, torch.inference_mode(), self._on_stream():
+            yield
+            if self._stream is not None:
+                ready = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # asleep, not spinning
+                ready.record()
+        if ready is not None:
+            ready.synchronize()
 
-    def _replica(self, device: torch.device) -> Replica:
-        if self.dtype == "fp8":
-            require_fp8(device)
-        model = load_transformer(self._checkpoint, DTYPES[self.dtype]).to(device)
-        if self.dtype == "fp8":
-            exact = _sample_vectors(Replica(model, device))
-            quantized(model, "fp8")
-            error = vector_error(exact, _sample_vectors(Replica(model, device)), against="bf16")
-            self.vector_error = asdict(error)
-        return prepared(model, device, DTYPES[self.dtype])
+    def step(
+        self, texts: Sequence[Ids], past: Tensor | None, staging: Staging
+    ) -> tuple[Tensor, int, Sequence[int]]:
+        """Launch a step; inside `running`.
 
+        Returns:
+            Vectors, those of texts that only fill the step up at the end; places of a row of the grid, or 0; and the
+            tokens of those texts.
+        """
+        model, recorded = self.opened(), None if past is not None else self._recorded
+        filled = None if recorded is None else recorded.filled([len(one) for one in texts])
+        if recorded is not None and filled is not None:
+            (size, filler), longest = filled, filled[0].longest
+            made = recorded.run(size, texts, filler, staging)
+        else:
+            # A step of one text would be compiled apart; and one of a single token, which is left as it is written.
+            filler = [1] if len(texts) == 1 and past is None and self.means.compiler is not None else []
+            ids, bounds, longest = staging.placed(texts, filler)
+            made = (model if len(ids) == 1 else self.forward)(ids, bounds, longest, past)
+        return made, 0 if model.kernel is not None else longest, filler
 
-def require_fp8(device: torch.device) -> None:
-    """Refuse a card without FP8 units: it would run the same numbers slower than bf16. A processor emulates them.
+    def guarded(self, what: str, work: Callable[[], Found]) -> Found:
+        """Return what a work gives.
 
-    Raises:
-        InputError: the card has none.
-    """
-    if device.type == "cuda" and not runs_fp8(device):
-        raise InputError(
-            f"dtype fp8: {device} has no FP8 units (NVIDIA has them since Ada and Hopper); use bf16"
+        Args:
+            what: what is being done, as it stands at the start of a sentence.
+            work: it.
+
+        Raises:
+            EngineError: the device refused, or its memory is full.
+        """
+        try:
+            return work()
+        except EngineError:
+            raise
+        except torch.OutOfMemoryError:
+            pass  # while it is handled it holds on to the memory
+        except self._errors as error:
+            said = (str(error).strip() or repr(error)).splitlines()[0]
+            raise EngineError(f"{what} failed on {self.device}: {said}") from error
+        if self._stream is not None:
+            torch.cuda.empty_cache()
+        raise EngineError(
+            f"{what} does not fit into the memory of {self.device}; cut texts shorter (max_length) or use a smaller "
+            "model or dtype"
         )
 
+    def _best_means(self) -> Means:
+        if self._stream is None:
+            return Means()
+        return Means(
+            kernel_for(self.shape, DTYPES[self.dtype], self._on), "inductor", cuda_graphs(self._stream)
+        )
 
-def _device(name: str) -> torch.device:
-    """Return a device that is here.
+    def _on_stream(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
-    Raises:
-        InputError: it is not.
-    """
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"device {name!r}: torch knows no such device") from error
-    if device.type == "cuda":
-        here = torch.cuda.device_count()
-        index = device.index or 0
-        if index >= here:
-            raise InputError(f"device {name!r}: torch sees {here} CUDA devices here; is a driver missing?")
-        return torch.device("cuda", index)
-    return device
+    def _loaded(self, network: Network, named: Named) -> Model:
+        with self._on_stream():
+            weights = Weights(self.shape, named, self._on, DTYPES[self.dtype])
+            model = Model(network, weights, self.means.kernel)
+            if self.dtype == "fp8":
+                exact = self._sample(model)
+                quantize(weights)
+                self.vector_error = asdict(vector_error(exact, self._sample(model), against="bf16"))
+            if self._stream is not None:
+                self._stream.synchronize()
+        return model
+
+    def _sample(self, model: Model) -> Vectors:
+        """Return the vectors of random ids, (texts, dimension)."""
+        generator = np.random.default_rng(0)
+        size = (_ERROR_TEXTS, min(_ERROR_TOKENS, self.shape.max_positions))
+        texts = list(generator.integers(0, self.shape.vocabulary, size, np.int32))
+        with torch.inference_mode():
+            found: Vectors = model(*Staging(self._on).placed(texts)).numpy(force=True)
+        return found
+
+    def _compiled(self, model: Model) -> Forward:
+        """Return the whole network compiled: one graph, for any number of tokens and texts.
+
+        What would break it into several, or is compiled too often, is an error: torch would run it slowly, and say
+        nothing.
+        """
+        from torch._dynamo.exc import FailOnRecompileLimitHit
+
+        self._errors = (RuntimeError, FailOnRecompileLimitHit)
+        # torch counts what it compiles of a function for all models together: so each has a copy of it.
+        written = Model.forward
+        own = FunctionType(written.__code__.replace(), written.__globals__, "forward", written.__defaults__)
+        compiled: Forward = torch.compile(
+            MethodType(own, model), fullgraph=True, dynamic=True, backend=self.means.compiler or "eager"
+        )
+        return compiled
+
+    def _compile_and_record(self) -> None:
+        some = [np.zeros(tokens, np.int32) for tokens in (9, 12)]
+
+        with self.running():
+            model = self.opened()
+            if self.means.compiler is not None:
+                self.forward(*Staging(self._on).placed(some))
+                if self._prefixes is not None:
+                    past = model.keys_and_values(Staging(self._on).placed(some[:1]))
+                    for texts in (some, some[:1]):
+                        self.forward(*Staging(self._on).placed(texts), past)
+            if self.means.record is not None:
+                sizes = recorded_sizes(self.shape, padded=model.kernel is None)
+                self._recorded = RecordedSteps(sizes, self.forward, self.means.record, self._on)
 
 
-def _sample_vectors(replica: Replica) -> Vectors:
-    """Return the vectors of random ids, (texts, dimension)."""
-    generator = np.random.default_rng(0)
-    vocabulary = replica.model.shape.vocabulary
-    texts = [generator.integers(0, vocabulary, _ERROR_TOKENS, np.int32) for _ in range(_ERROR_TEXTS)]
-    return Stream(replica).run(texts).copy()
+class _Passes:
+    """Steps of one lane, as `contract.Passes`."""
+
+    def __init__(self, engine: TorchEngine) -> None:
+        self._engine, self._staging = engine, Staging(torch.device(engine.device))
+
+    def run(self, texts: Sequence[Ids], past: Tensor | None) -> Ran:
+        what = f"a step of {len(texts)} texts, the longest of {max(map(len, texts)):,} tokens,"
+        return self._engine.guarded(what, lambda: self._run(texts, past))
+
+    def keys_and_values(self, ids: Ids) -> Tensor:
+        return self._engine.guarded(f"a prefix of {len(ids):,} tokens", lambda: self._keys_and_values(ids))
+
+    def _run(self, texts: Sequence[Ids], past: Tensor | None) -> Ran:
+        with self._engine.running():
+            made, grid, filler = self._engine.step(texts, past, self._staging)
+            found = self._staging.fetched(made[: len(texts)])
+        return Ran(found.numpy(), grid, filler=filler)
+
+    def _keys_and_values(self, ids: Ids) -> Tensor:
+        with self._engine.running():
+            return self._engine.opened().keys_and_values(self._staging.placed([ids]))
+
+
+def _closed(*_: Any) -> Never:
+    raise EngineError("the engine is closed; load the model again")

@@ -1,53 +1,54 @@
-"""Numbers in eight bits and their products: codes with a scale for each row, on a card's FP8 units or emulated.
+"""Linear layers in e4m3: weights scaled by row, activations by token, products on FP8 units or emulated.
 
-Emulated means the same numbers in wider arithmetic, and no faster. Knows tensors. Knows no layer.
+Emulated means the same numbers in wider arithmetic, and no faster.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
+
+from farthing.engine.torch.weights import Stack, Weights
 
 FP8_MOST = 448.0
 """Largest finite value of e4m3 without infinities. Source: Micikevicius et al. 2022, FP8 Formats for Deep Learning."""
 
-INT8_MOST = 127
-"""Largest code of symmetric int8: −128 is not used, so that a value and its negative have the same size."""
+FP8_CAPABILITY = (8, 9)
+"""First compute capability of NVIDIA's with FP8 units (Ada; Hopper is 9.0)."""
 
 LEAST_SCALE = torch.finfo(torch.float32).tiny
 """Scale of a row of zeros: anything that can be divided by."""
 
-FP8_CAPABILITY = (8, 9)
-"""First compute capability of NVIDIA's with FP8 units (Ada; Hopper is 9.0)."""
+_ALIGNMENT = 16
+"""Both sizes of an FP8 weight are multiples of this. Source: torch._scaled_mm, checked before it launches."""
 
-EXACT_PRODUCTS = 1024
-"""Products of int8 codes whose sum is exact in float32: 1024 × 127² is below 2²⁴."""
+_ROWS_AT_ONCE = 1024
+"""Rows of a weight that are widened at once while it is quantized."""
 
-Product = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None], Tensor]
-"""(codes (T, K), weight (N, K), scales (T, 1), scales (1, N), bias (N,) or None) → (T, N)."""
+_NOT_THE_SHAPE = (torch.OutOfMemoryError, getattr(torch, "AcceleratorError", torch.OutOfMemoryError))
+"""RuntimeErrors that say nothing of a product's shape: no memory is left, or an earlier kernel failed."""
 
 
-def fp8_rows(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return e4m3 codes of (rows, K) and the float32 scale of each row, (rows, 1), so that x ≈ codes × scales.
+class ProductShape(NamedTuple):
+    """Shapes of products that fail or work together.
 
-    The largest of a row becomes 448. A row that is not finite gives a product that is not finite.
+    Attributes:
+        most_tokens: the power of two that tokens were rounded up to.
+        outputs: rows of the weight.
+        inputs: columns of the weight.
     """
-    scales = (_largest(x) / FP8_MOST).clamp(min=LEAST_SCALE)
-    return (x / scales).to(torch.float8_e4m3fn), scales
+
+    most_tokens: int
+    outputs: int
+    inputs: int
 
 
-def int8_rows(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return int8 codes of (rows, K) and the float32 scale of each row, (rows, 1); as `fp8_rows`, to 127."""
-    scales = (_largest(x) / INT8_MOST).clamp(min=LEAST_SCALE)
-    return torch.round(x / scales).to(torch.int8), scales
-
-
-def _largest(x: Tensor) -> Tensor:
-    largest: Tensor = torch.linalg.vector_norm(x, ord=math.inf, dim=-1, keepdim=True, dtype=torch.float32)
-    return largest
+REFUSED: set[ProductShape] = set()
+"""Shapes that the FP8 units' library has no kernel for, as this process found out: a fact about the library."""
 
 
 def runs_fp8(device: torch.device) -> bool:
@@ -57,10 +58,25 @@ def runs_fp8(device: torch.device) -> bool:
     return torch.cuda.get_device_capability(device) >= FP8_CAPABILITY
 
 
+def fp8_rows(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return e4m3 codes of (rows, K) and the float32 scale of each row, (rows, 1), so that x ≈ codes × scales.
+
+    The largest of a row becomes 448. A row that is not finite gives a product that is not finite.
+    """
+    scales = (largest(x) / FP8_MOST).clamp(min=LEAST_SCALE)
+    return (x / scales).to(torch.float8_e4m3fn), scales
+
+
+def largest(x: Tensor) -> Tensor:
+    """Return the largest absolute value of each row, float32 (rows, 1)."""
+    found: Tensor = torch.linalg.vector_norm(x, ord=math.inf, dim=-1, keepdim=True, dtype=torch.float32)
+    return found
+
+
 def scaled_product(
     codes: Tensor, weight: Tensor, token_scales: Tensor, row_scales: Tensor, bias: Tensor | None
 ) -> Tensor:
-    """Return the product on FP8 units, (T, N) in bf16; a `Product`.
+    """Return (T, N) in bf16 of codes (T, K), weight (N, K), scales (T, 1) and (1, N), and bias (N,), on FP8 units.
 
     Sums are kept in the units' own accumulators, which are narrower than float32 and faster.
 
@@ -82,24 +98,90 @@ def scaled_product(
 def widened_product(
     codes: Tensor, weight: Tensor, token_scales: Tensor, row_scales: Tensor, bias: Tensor | None
 ) -> Tensor:
-    """Return the product of codes that are already in a wider dtype, (T, N) in float32; a `Product`.
+    """Return what `scaled_product` does, but for the rounding of sums, in float32; without FP8 units.
 
-    All e4m3 codes are exact in bf16 and float32, so this is what FP8 units compute, but for the rounding of sums.
+    The codes are exact in the dtype that they are multiplied in: float32 on a processor, bf16 elsewhere.
     """
-    found = (codes @ weight.t()).float() * token_scales * row_scales
+    wide = torch.float32 if codes.device.type == "cpu" else torch.bfloat16
+    found = (codes.to(wide) @ weight.to(wide).t()).float() * token_scales * row_scales
     return found if bias is None else found + bias
 
 
-def integer_product(codes: Tensor, weight: Tensor) -> Tensor:
-    """Return (T, N), exact sums of products of int8 codes, as int32.
+# An operation of its own, whose code is not compiled: a kernel that refuses a shape would raise past any except in
+# a compiled graph, and a break of the graph at each product would cost the host more than the product.
+@torch.library.custom_op(
+    "farthing::fp8_product",
+    mutates_args=(),
+    schema="(Tensor codes, Tensor weight, Tensor token_scales, Tensor row_scales, Tensor? bias) -> Tensor",
+)
+def fp8_product(
+    codes: Tensor, weight: Tensor, token_scales: Tensor, row_scales: Tensor, bias: Tensor | None
+) -> Tensor:
+    """Return the product on FP8 units where there are any and their library has a kernel, else widened."""
+    shape = ProductShape(1 << (codes.shape[0] - 1).bit_length(), *weight.shape)
+    if runs_fp8(codes.device) and shape not in REFUSED:
+        try:
+            return scaled_product(codes, weight, token_scales, row_scales, bias)
+        except _NOT_THE_SHAPE:
+            raise
+        except RuntimeError:
+            REFUSED.add(shape)
+    return widened_product(codes, weight, token_scales, row_scales, bias).to(_out_dtype(codes))
 
-    Args:
-        codes: (T, K), of any dtype.
-        weight: (N, K), in float32 or bf16: the products are made in it and summed in float32.
+
+@fp8_product.register_fake
+def _(
+    codes: Tensor, weight: Tensor, _token_scales: Tensor, _row_scales: Tensor, _bias: Tensor | None
+) -> Tensor:
+    return codes.new_empty(codes.shape[0], weight.shape[0], dtype=_out_dtype(codes))
+
+
+def _out_dtype(codes: Tensor) -> torch.dtype:
+    return torch.float32 if codes.device.type == "cpu" else torch.bfloat16
+
+
+class Fp8Stack(Stack):
+    """A stack whose weight is codes, filled up with zeros to multiples of 16, with a scale for each row."""
+
+    def __init__(self, stack: Stack) -> None:
+        """Quantize a stack, some rows at a time, so that no second wide copy of it is made; it is not changed."""
+        outputs, inputs = stack.weight.shape
+        rows, columns, device = _aligned(outputs), _aligned(inputs), stack.weight.device
+        weight = torch.zeros(rows, columns, dtype=torch.float8_e4m3fn, device=device)
+        scales = torch.ones(1, rows, device=device)
+        for start in range(0, outputs, _ROWS_AT_ONCE):
+            some = slice(start, min(start + _ROWS_AT_ONCE, outputs))
+            codes, found = fp8_rows(stack.weight[some].float())
+            weight[some, :inputs], scales[0, some] = codes, found[:, 0]
+        super().__init__(
+            weight, None if stack.bias is None else functional.pad(stack.bias, (0, rows - outputs))
+        )
+        self.scales = nn.Parameter(scales, requires_grad=False)
+
+    def product(self, x: Tensor, start: int, stop: int) -> Tensor:
+        """Return (T, stop − start) from (T, inputs), in the dtype of `x`: the outputs of some rows.
+
+        Those beside them are computed too where `start` or `stop` is no multiple of 16.
+        """
+        missing = self.weight.shape[1] - x.shape[1]
+        codes, token_scales = fp8_rows(functional.pad(x, (0, missing)) if missing else x)
+        first, last = start // _ALIGNMENT * _ALIGNMENT, _aligned(stop)
+        bias = None if self.bias is None else self.bias[first:last]
+        found: Tensor = fp8_product(
+            codes, self.weight[first:last], token_scales, self.scales[:, first:last], bias
+        )
+        return found[:, start - first : stop - first].to(x.dtype)
+
+
+def quantize(weights: Weights) -> None:
+    """Quantize the products of all layers, in place; each original is let go before the next is quantized.
+
+    Embeddings, norms and matrices behind the pooling stay.
     """
-    sums = torch.zeros(codes.shape[0], weight.shape[0], dtype=torch.int32, device=codes.device)
-    wide = codes.float()
-    for start in range(0, codes.shape[1], EXACT_PRODUCTS):
-        some = slice(start, start + EXACT_PRODUCTS)
-        sums += (wide[:, some] @ weight[:, some].float().t()).int()
-    return sums
+    for name, stack in weights.stacks.items():
+        if name.startswith("layers.") and stack.weight.dim() > 1:
+            weights.stacks[name] = Fp8Stack(stack)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT

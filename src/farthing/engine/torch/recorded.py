@@ -1,101 +1,134 @@
 """Small steps recorded as CUDA graphs and replayed: launching their kernels costs a host longer than running them.
 
-A graph is of one size. A step is filled up to the next size with a text that nobody asked for, whose vector is dropped.
+A graph is of one size. A step is filled up to the next size with texts that nobody asked for, whose vectors are
+dropped.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from farthing.engine.network.packing import Ids, PackedStep, packed
-from farthing.engine.torch.staging import Staging, views
+from farthing.engine.contract import Ids
+from farthing.engine.torch.staging import Staging, room
+from farthing.theory.shapes import ModelShape
 
-TOKENS = (16, 32, 64, 128, 256, 512)
-"""Tokens of the recorded sizes: beyond, a step of a small model keeps the device longer than the host."""
+_TOKENS = (16, 32, 64, 128, 256, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
+_TEXTS = (2, 5, 17, 65, 257)
+"""Tokens and texts of the recorded sizes, what fills up among them."""
 
-TEXTS = (2, 5, 17)
-"""Texts of the recorded sizes, the one that fills up among them."""
+_FEWEST_TOKENS = 4
+"""Mean tokens of a text below which a size is not recorded, unless it is of two texts."""
 
-Run = Callable[[list[Tensor]], Tensor]
+_LONGEST = 512
+"""Most tokens of a text in a recorded step: attention's launches are as many as such texts need."""
+
+_ALWAYS = 512
+_LAUNCHED = 1.5e10
+"""Weights × tokens of a layer from which on a card takes longer than the host that launches it: 50 µs at 600 TFLOP/s.
+Not measured yet. Steps of `_ALWAYS` tokens are recorded whatever the model."""
+
+Forward = Callable[[Tensor, Tensor, int], Tensor]
+"""(ids, bounds, longest) → (B, dimension)."""
+
 Record = Callable[[Callable[[], Tensor]], Callable[[], Tensor]]
 """Takes work on fixed memory, does it, and gives a call that does it again and leaves the result in the same memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Recorded:
-    memory: Tensor
-    replay: Callable[[], Tensor]
+class Size(NamedTuple):
+    """A recorded size.
+
+    Attributes:
+        tokens: T.
+        texts: B.
+        longest: most tokens of a text.
+    """
+
+    tokens: int
+    texts: int
+    longest: int
+
+    def filler(self, lengths: Sequence[int]) -> list[int] | None:
+        """Return the tokens of the texts that fill a step up to this size; None where it is none of this size."""
+        more, spare = self.texts - len(lengths), self.tokens - sum(lengths)
+        if more < 1 or spare < more or spare > more * self.longest or max(lengths) > self.longest:
+            return None
+        return [spare // more + (one < spare % more) for one in range(more)]
+
+
+def recorded_sizes(shape: ModelShape, *, padded: bool) -> Iterator[Size]:
+    """Yield the sizes worth recording, smallest first.
+
+    Args:
+        shape: the model.
+        padded: whether attention runs on a padded grid, which for many tokens would be far larger than they are.
+    """
+    layer = (shape.total_parameters - shape.embedding_parameters) / shape.layers
+    most = _ALWAYS if padded else max(_ALWAYS, _LAUNCHED / layer)
+    for tokens, texts in product(_TOKENS, _TEXTS):
+        longest = min(tokens, _LONGEST, shape.max_positions)
+        worth = texts == _TEXTS[0] or texts * _FEWEST_TOKENS <= tokens
+        if worth and tokens <= min(most, texts * longest):
+            yield Size(tokens, texts, longest)
 
 
 class RecordedSteps:
-    """The recorded sizes of one model on one device; a size is recorded when it is first met."""
+    """The recorded sizes of one model on one device."""
 
-    def __init__(self, run: Run, record: Record, device: torch.device, longest: int | None) -> None:
-        """Take what runs and what records.
+    def __init__(self, sizes: Iterable[Size], forward: Forward, record: Record, device: torch.device) -> None:
+        """Record them.
 
         Args:
-            run: the model, from the arrays of a step on the device.
-            record: `recorded_on_cuda`.
+            sizes: smallest first.
+            forward: what runs.
+            record: how it is recorded.
             device: where.
-            longest: tokens that a text can have; None for any number.
         """
-        self._run, self._record, self._device = run, record, device
-        self._tokens = [tokens for tokens in TOKENS if longest is None or tokens <= longest]
-        self._known: dict[tuple[int, int], _Recorded] = {}
+        staging, found = Staging(device), {}
+        for size in reversed(list(sizes)):  # the largest first: the smaller ones use its memory
+            memory = room(size.tokens, size.texts, device)
+            text = np.zeros(size.tokens // size.texts, np.int32)
+            inputs = staging.placed([text], size.filler([len(text)]) or (), memory)
+            found[size] = memory, record(partial(forward, inputs.ids, inputs.bounds, size.longest))
+        self._known = dict(sorted(found.items()))
 
-    def filled(self, texts: Sequence[Ids]) -> PackedStep | None:
-        """Return the step of some texts filled up to a recorded size, or None where it is too large for one."""
-        row = bisect_left(TEXTS, len(texts) + 1)
-        if row == len(TEXTS):
-            return None
-        more = TEXTS[row] - len(texts)
-        column = bisect_left(self._tokens, sum(map(len, texts)) + more)
-        if column == len(self._tokens):
-            return None
-        tokens = self._tokens[column]
-        spare = tokens - sum(map(len, texts))
-        lengths = [spare // more + (one < spare % more) for one in range(more)]
-        return packed([*texts, *(np.zeros(length, np.int32) for length in lengths)], longest=tokens)
+    def filled(self, lengths: Sequence[int]) -> tuple[Size, list[int]] | None:
+        """Return the size that a step is filled up to, and the tokens of the texts that do so; None for no size."""
+        fillers = ((size, size.filler(lengths)) for size in self._known)
+        return next(((size, filler) for size, filler in fillers if filler is not None), None)
 
-    def run(self, step: PackedStep, staging: Staging) -> Tensor:
-        """Return the vectors of a filled step, the superfluous ones at the end; valid until the next step."""
-        size = (len(step.ids), len(step.lengths))
-        if size not in self._known:
-            memory = torch.empty(
-                sum(array.size for array in step.inputs), dtype=torch.int32, device=self._device
-            )
-            staging.placed(step, memory)
-            arrays = views(step, memory)
-            self._known[size] = _Recorded(memory, self._record(lambda: self._run(arrays)))
-        recorded = self._known[size]
-        staging.placed(step, recorded.memory)
-        return recorded.replay()
+    def run(self, size: Size, texts: Sequence[Ids], filler: Sequence[int], staging: Staging) -> Tensor:
+        """Return the vectors of a step, the superfluous ones at the end; valid until the next step."""
+        memory, replay = self._known[size]
+        staging.placed(texts, filler, memory)
+        return replay()
 
 
-def recorded_on_cuda(work: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    """Record work as a CUDA graph on the current device.
+def cuda_graphs(stream: Any) -> Record:
+    """Return what records on a stream of a card, on which everything else of the engine runs as well.
 
-    Two runs come first, on a stream of their own as torch asks for it, so that nothing is compiled or chosen while
-    recording.
+    Not on torch's own stream for it, which is one of the first card's; and only calls of this thread can break it,
+    not another's that asks for memory meanwhile. Whatever runs on the stream must run under one lock.
     """
-    beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    beside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(beside):
-        for _ in range(2):
+    pool = torch.cuda.graph_pool_handle()  # one memory for all: only one of them runs at a time
+
+    def record(work: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        for _ in range(2):  # so that nothing is compiled or chosen while recording
             work()
-    torch.cuda.current_stream().wait_stream(beside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        result = work()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+            result = work()
 
-    def replay() -> Tensor:
-        graph.replay()
-        return result
+        def replay() -> Tensor:
+            graph.replay()
+            return result
 
-    return replay
+        return replay
+
+    return record

@@ -1,59 +1,81 @@
-"""A step's input on its way to a device: one array in pinned memory, one asynchronous copy.
-
-Knows torch and packed steps. Belongs to one thread at a time.
-"""
+"""A step's input on its way to a device, and its vectors on the way back: pinned memory, copies that nobody awaits."""
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from farthing.engine.network.packing import PackedStep
+from farthing.engine.contract import Ids
+
+_ALIGNMENT = 4
+"""Numbers in 16 bytes: compiled code copies inputs that start elsewhere."""
+
+_BOUND = 8
+"""The bound on a step's texts is a multiple of it: attention's masks want rows of so many."""
+
+
+class Inputs(NamedTuple):
+    """What the network is told of a step of B texts with T tokens.
+
+    Attributes:
+        ids: int32 (T,), of all texts, one after another.
+        bounds: int32 (B + 1,), the place of each text's first token, and T.
+        longest: no text has more tokens.
+    """
+
+    ids: Tensor
+    bounds: Tensor
+    longest: int
 
 
 class Staging:
-    """Memory that steps pass through; it grows to the largest step and is used again."""
+    """Memory that steps pass through; it grows to the largest and is used again. One step at a time."""
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._pinned = device.type == "cuda"
-        self._host = torch.empty(0, dtype=torch.int32)
+        self._device, self._pinned = device, device.type == "cuda"
+        self._in = torch.empty(0, dtype=torch.int32)
         self._out = torch.empty(0, dtype=torch.float32)
 
-    def placed(self, step: PackedStep, into: Tensor | None = None) -> list[Tensor]:
-        """Return the step's arrays on the device, in the order of the module's arguments.
+    def placed(self, texts: Sequence[Ids], filler: Sequence[int] = (), into: Tensor | None = None) -> Inputs:
+        """Return a step's input on the device.
 
-        The copy may still be on its way: it is ordered before what follows on the current CUDA stream, and the
-        host's memory is free again when that has run.
+        The copy may still be on its way: it is ordered before what follows on the current stream, and the host's
+        memory is free again when that has run.
 
         Args:
-            step: what is copied.
-            into: int32 memory on the device to copy to, of the step's size; None for new.
+            texts: token ids of each text, int32 (tokens,).
+            filler: tokens of texts behind them that nobody asked for.
+            into: memory on the device, as `room` gives it for a step of this size; None for new.
         """
-        arrays = step.inputs
-        total = sum(array.size for array in arrays)
-        if self._host.numel() < total:
-            self._host = torch.empty(2 * total, dtype=torch.int32, pin_memory=self._pinned)
-        whole = self._host[:total]
-        np.concatenate([array.reshape(-1) for array in arrays], out=whole.numpy())
-        if into is None:
-            into = torch.empty(total, dtype=torch.int32, device=self._device)
-        into.copy_(whole, non_blocking=True)
-        return views(step, into)
+        lengths = [*map(len, texts), *filler]
+        tokens, own = sum(lengths), sum(map(len, texts))
+        start = _aligned(tokens)
+        total = start + len(lengths) + 1
+        if self._in.numel() < total:
+            self._in = torch.empty(2 * total, dtype=torch.int32, pin_memory=self._pinned)
+        host = self._in[:total].numpy()
+        np.concatenate(texts, out=host[:own])
+        host[own : start + 1] = 0
+        np.cumsum(lengths, out=host[start + 1 :])
+        into = room(tokens, len(lengths), self._device) if into is None else into
+        into.copy_(self._in[:total], non_blocking=True)
+        return Inputs(into[:tokens], into[start:], -(-max(lengths) // _BOUND) * _BOUND)
 
     def fetched(self, vectors: Tensor) -> Tensor:
-        """Return vectors as float32 on the host, valid until the next call, once the current stream has run."""
+        """Return vectors on the host, float32, valid until the next call, once the current stream has run."""
         if self._out.numel() < vectors.numel():
             self._out = torch.empty(2 * vectors.numel(), dtype=torch.float32, pin_memory=self._pinned)
-        out = self._out[: vectors.numel()].view(vectors.shape)
-        return out.copy_(vectors, non_blocking=True)
+        return self._out[: vectors.numel()].view(vectors.shape).copy_(vectors, non_blocking=True)
 
 
-def views(step: PackedStep, flat: Tensor) -> list[Tensor]:
-    """Return the parts of one array of all of a step's numbers, each with its shape."""
-    shapes = [array.shape for array in step.inputs]
-    ends = np.cumsum([0, *(array.size for array in step.inputs)]).tolist()
-    return [flat[start:stop].view(shape) for (start, stop), shape in zip(pairwise(ends), shapes, strict=True)]
+def room(tokens: int, texts: int, device: torch.device) -> Tensor:
+    """Return memory on a device for a step's ids and bounds."""
+    return torch.empty(_aligned(tokens) + texts + 1, dtype=torch.int32, device=device)
+
+
+def _aligned(count: int) -> int:
+    return -(-count // _ALIGNMENT) * _ALIGNMENT

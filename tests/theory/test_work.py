@@ -56,13 +56,14 @@ def steps(draw: st.DrawFn, packed: bool = False) -> Step:
     name, trim = draw(st.sampled_from(sorted(SHAPES))), draw(st.booleans())
     prefix = draw(st.integers(0, 5)) if SHAPES[name].causal else 0
     own = draw(st.lists(st.integers(1, 7), min_size=1, max_size=6))
-    grid = 0 if packed else draw(st.just(0) | st.integers(max(own), 10))
+    filler = [] if packed else draw(st.lists(st.integers(1, 7), max_size=3))
+    grid = 0 if packed else draw(st.just(0) | st.integers(max([*own, *filler]), 10))
     options = {
         "prefix": prefix,
         "prefix_made": bool(prefix) and draw(st.booleans()),
         "grid": grid,
         "dense": bool(grid) and draw(st.booleans()),
-        "filler": [] if packed else draw(st.lists(st.integers(1, 7), max_size=3)),
+        "filler": filler,
     }
     return Step(name, trim, [prefix + length for length in own], options)
 
@@ -154,9 +155,8 @@ def test_what_ran_by_enumeration(step: Step) -> None:
     prefix, grid, dense = (step.options[name] for name in ("prefix", "grid", "dense"))
     flops = sum(
         enumerated(shape, length, skipped=prefix, last=last, grid=grid, dense=dense)
-        for length in step.lengths
+        for length in (*step.lengths, *(prefix + length for length in step.filler))
     )
-    flops += sum(enumerated(shape, length, last=last) for length in step.filler)
     flops += enumerated(shape, prefix, last="keys and values") if step.options["prefix_made"] else 0
     assert step.work.total.executed_flops == flops
 
@@ -174,8 +174,10 @@ def test_what_was_asked_for_does_not_depend_on_how_it_ran(step: Step) -> None:
 @given(steps())
 def test_places_and_tokens(step: Step) -> None:
     total, grid = step.work.total, step.options["grid"]
-    rows = grid * len(step.lengths) - sum(step.own) if step.options["dense"] else 0
-    assert total.padded_tokens == rows + sum(step.filler)
+    ran = sum(step.own) + sum(step.filler)
+    if step.options["dense"]:
+        ran = grid * (len(step.lengths) + len(step.filler))
+    assert total.padded_tokens == ran - sum(step.own)
     assert total.reused_tokens == step.options["prefix"] * (len(step.lengths) - step.options["prefix_made"])
     assert total.trimmed_tokens == (sum(step.own) - len(step.lengths) if step.trim else 0)
     assert min(total.padded_flops, total.reused_flops, total.trimmed_flops) >= 0

@@ -94,7 +94,8 @@ class WorkCounter:
             grid: places of each row of the grid that attention runs on, at least the tokens that the longest text
                 computes; 0 for attention without a grid.
             dense: whether the linear layers run on all places of the grid, too.
-            filler: tokens of texts that ran along although nobody asked for them.
+            filler: tokens of texts that ran along although nobody asked for them, behind the same prefix if there is
+                one, and on the same grid.
 
         Raises:
             InputError: there is a prefix and the model is not causal, or a text is not longer than it.
@@ -206,10 +207,15 @@ class StepWork:
         """Return what ran for none of the texts."""
         if not self.prefix_made and not self.filler:
             return _NOTHING
-        fillers = [self.counter.text(length, 0) for length in self.filler]
+        tokens = flops = 0
+        for length in self.filler:
+            one = self.counter.text(self.prefix + length, self.prefix)
+            spare, padding = self._padding(self.prefix + length, one)
+            tokens += length + spare
+            flops += one.useful_flops - one.reused_flops - one.trimmed_flops + padding
         return Work(
-            padded_tokens=sum(self.filler),
-            padded_flops=sum(one.useful_flops - one.trimmed_flops for one in fillers),
+            padded_tokens=tokens,
+            padded_flops=flops,
             # Nothing useful comes out of making a prefix, so it takes back what reusing it saves.
             reused_tokens=-self.prefix if self.prefix_made else 0,
             reused_flops=-prefix_flops(self.counter.shape, self.prefix) if self.prefix_made else 0,

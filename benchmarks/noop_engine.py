@@ -1,6 +1,6 @@
 """An engine that computes nothing: what is measured or tested with it is all that stands around an engine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from zlib import crc32
 
 import numpy as np
@@ -15,8 +15,9 @@ from farthing.theory.work import WorkCounter
 class NoopEngine:
     """As `contract.Engine`; vectors derive from a hash of the ids, and a step takes what `step_s` says of its texts."""
 
-    device, vector_error, lanes, step_tokens, dimension = "cpu", None, 2, 1024, 8
+    device, lanes, step_tokens, dimension = "cpu", 2, 1024, 8
     dtype: Dtype = "fp32"
+    vector_error: Mapping[str, float | str] | None = None
     now_s = 0.0
 
     def __init__(self, shape: ModelShape, step_s: Callable[[Sequence[int]], float] = lambda _: 0.0) -> None:

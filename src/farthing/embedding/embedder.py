@@ -123,20 +123,8 @@ class Embedder:
             ModelError: the model's folder cannot be used.
             ModelUnavailableError: the model is not here and cannot be had.
         """
-        self._settings: dict[str, Any] = {
-            "model": model,
-            "revision": revision,
-            "device": device,
-            "dtype": dtype,
-            "max_length": max_length,
-            "truncation_side": truncation_side,
-            "truncate": truncate,
-            "trust_remote_code": trust_remote_code,
-            "usd_per_hour": usd_per_hour,
-            "cache_texts": cache_texts,
-            "mode": mode,
-            "threads": threads,
-        }
+        given = locals()
+        self._settings = {name: given[name] for name in given if name not in ("self", "notify")}
         started = time.perf_counter()
         if usd_per_hour is None:
             usd_per_hour = load_configuration().usd_per_hour

@@ -207,20 +207,13 @@ class Engine(Protocol):
             nothing is quantized.
     """
 
-    @property
-    def shape(self) -> ModelShape: ...  # noqa: D102 - attributes, said above
-    @property
-    def device(self) -> str: ...  # noqa: D102
-    @property
-    def dtype(self) -> Dtype: ...  # noqa: D102
-    @property
-    def dimension(self) -> int: ...  # noqa: D102
-    @property
-    def lanes(self) -> int: ...  # noqa: D102
-    @property
-    def step_tokens(self) -> int: ...  # noqa: D102
-    @property
-    def vector_error(self) -> Mapping[str, float | str] | None: ...  # noqa: D102
+    shape: ModelShape
+    device: str
+    dtype: Dtype
+    dimension: int
+    lanes: int
+    step_tokens: int
+    vector_error: Mapping[str, float | str] | None
 
     def warm(self, mode: Mode) -> None:
         """Compile and record what lanes of a mode can meet, so that no text waits for it."""

@@ -192,16 +192,14 @@ def _job_overhead_s(model: EmbeddingModel, times: StepTimes, run_text: Callable[
 def _copy_bandwidth(cores: int) -> float:
     """Return bytes per second of a copy by some cores, far larger than the caches; best of five."""
     share = max(_COPY_BYTES // cores, _COPY_BYTES_PER_CORE) // 8
-    pairs = [(np.random.default_rng(0).random(share), np.empty(share)) for _ in range(cores)]
+    sources = [np.random.default_rng(0).random(share) for _ in range(cores)]
+    targets = [np.empty(share) for _ in range(cores)]
     rates = []
-    for _ in range(5):
-        threads = [threading.Thread(target=np.copyto, args=(target, source)) for source, target in pairs]
-        start = time.perf_counter()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        rates.append(2 * 8 * share * len(pairs) / (time.perf_counter() - start))
+    with ThreadPoolExecutor(cores) as pool:
+        for _ in range(5):
+            start = time.perf_counter()
+            list(pool.map(np.copyto, targets, sources))
+            rates.append(2 * 8 * share * cores / (time.perf_counter() - start))
     return max(rates)
 
 

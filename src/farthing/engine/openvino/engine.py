@@ -47,7 +47,7 @@ class OpenVinoEngine:
     """
 
     device = "cpu"
-    vector_error = None
+    vector_error: Mapping[str, float | str] | None = None
     step_tokens = 1024
     """On two processors MiniLM's line saturates at 100 to 300 tokens, and steps of 1,024 still bring 3 to 4 % more than
     those of 256: what a step costs in Python and what a new shape costs are not in the line (docs/log.md)."""
@@ -78,7 +78,8 @@ class OpenVinoEngine:
         if threads is not None and not 0 < threads <= cores:
             raise InputError(f"threads {threads}: this process may use 1 to {cores} cores")
         self.lanes = threads or cores
-        self.dtype, self.dimension = dtype, checkpoint.dimension
+        self.dtype: Dtype = dtype
+        self.dimension = checkpoint.dimension
         self.shape: ModelShape = checkpoint.shape
         self._network = network_of(checkpoint)
         self.weights = {name: in_file(values) for name, values in weights_of(checkpoint)}

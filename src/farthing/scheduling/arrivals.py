@@ -1,7 +1,4 @@
-"""Arrivals: which texts come when and how large they are, drawn at random or taken from a trace.
-
-Knows times, sizes and classes. Knows no server, and no generator of random numbers but the one that is passed in.
-"""
+"""Arrivals: which texts come when and how large they are, drawn at random or taken from a trace."""
 
 from __future__ import annotations
 

@@ -1,15 +1,13 @@
 """Discrete events: the real policy × the step time = what every text of a given arrival stream waits.
 
-Knows servers, and when a free server takes which texts: whatever waits, up to a cap, at once, and never waiting to
-fill up. Knows no clock (time is an argument), no model and no formula, so that it can judge the closed forms of the
-theory.
+It uses no formula, so that it can judge the closed forms of the theory.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapreplace
@@ -18,6 +16,7 @@ from typing import Literal
 
 from farthing.errors import InputError
 from farthing.scheduling.arrivals import Arrivals
+from farthing.scheduling.queue import Queue
 
 StepTime = Callable[[Sequence[float]], float]
 """From the sizes of the texts of a step, in order, to the seconds that the step takes."""
@@ -35,6 +34,8 @@ class Policy:
             text may exceed it alone.
         takes: `all`: a free server takes whatever waits, up to the limits; `share`: at most its share of it,
             ⌈texts that wait / servers of the queue⌉, and leaves the rest to those that are free next.
+        free_batch_size: a share is filled up to this sum of sizes, below which a step takes no longer for more.
+        ageing_s: seconds of waiting that make up for one class; ∞: a class waits for all texts of those before it.
         filler_step_s: a server without texts works on steps of this many seconds that are always at hand and
             are not interrupted; None: it idles.
     """
@@ -44,6 +45,8 @@ class Policy:
     max_batch_texts: int = 1
     max_batch_size: float = math.inf
     takes: Literal["all", "share"] = "all"
+    free_batch_size: float = 0.0
+    ageing_s: float = math.inf
     filler_step_s: float | None = None
 
     def __post_init__(self) -> None:
@@ -219,23 +222,26 @@ def _plain(arrivals: Arrivals, policy: Policy, servers: int, step_s: StepTime | 
 
 
 def _general(arrivals: Arrivals, policy: Policy, servers: int, step_s: StepTime | None) -> _Outcome:
-    """Any policy: the server that is free first takes what waits, else fills its time or waits for a text."""
-    times, sizes = arrivals.times_s, arrivals.sizes
+    """Any policy: the server that is free first takes the next step, else it fills its time or waits for a text."""
+    times, sizes, classes = arrivals.times_s, arrivals.sizes, arrivals.classes
     texts = len(times)
-    ranks = {priority: rank for rank, priority in enumerate(sorted(set(arrivals.classes or (0,))))}
-    queues: list[deque[int]] = [deque() for _ in ranks]
-    queue_of = [queues[ranks[own]] for own in arrivals.classes] if arrivals.classes else [queues[0]] * texts
+    queue = Queue[int](sizes.__getitem__, times.__getitem__, ageing_s=policy.ageing_s)
+    lanes = servers if policy.takes == "share" else 1
+    size, most, free_size = policy.max_batch_size, policy.max_batch_texts, policy.free_batch_size
     latencies = [0.0] * texts
     steps_of: Counter[int] = Counter()
     busy_s = filler_s = 0.0
     free = [times[0]] * servers
     arrived = served = 0
     while served < texts:
-        now = free[0]
+        now, known = free[0], arrived
         while arrived < texts and times[arrived] <= now:
-            queue_of[arrived].append(arrived)
+            if classes is not None:
+                queue.add((arrived,), classes[arrived])
             arrived += 1
-        if not any(queues):
+        if classes is None and arrived > known:
+            queue.add(range(known, arrived))
+        if arrived == served:
             if policy.filler_step_s is None:
                 # Nothing waits: the server starts again with the next text. Others that became free
                 # meanwhile are behind it in the heap and find the same.
@@ -245,7 +251,7 @@ def _general(arrivals: Arrivals, policy: Policy, servers: int, step_s: StepTime 
                 filler_s += gap
                 heapreplace(free, now + gap)
             continue
-        rows = _taken(queues, sizes, policy, servers)
+        rows = queue.take(size, lanes, step_texts=most, free_tokens=free_size)
         seconds = sizes[rows[0]] if step_s is None else step_s([sizes[row] for row in rows])
         end = now + seconds
         heapreplace(free, end)
@@ -255,19 +261,3 @@ def _general(arrivals: Arrivals, policy: Policy, servers: int, step_s: StepTime 
         for row in rows:
             latencies[row] = end - times[row]
     return _Outcome(latencies, busy_s, filler_s, steps_of)
-
-
-def _taken(queues: Sequence[deque[int]], sizes: Sequence[float], policy: Policy, servers: int) -> list[int]:
-    """Return the rows of the next step, removed from the queues: higher classes first, each in order."""
-    rows: list[int] = []
-    room, most = policy.max_batch_size, policy.max_batch_texts
-    if policy.takes == "share":
-        most = min(most, math.ceil(sum(map(len, queues)) / servers))
-    for queue in queues:
-        while queue and len(rows) < most and (not rows or sizes[queue[0]] <= room):
-            row = queue.popleft()
-            room -= sizes[row]
-            rows.append(row)
-        if queue:
-            break
-    return rows

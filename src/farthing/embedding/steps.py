@@ -7,12 +7,13 @@ caller ever waits for the input, so leaving early never does.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -53,12 +54,12 @@ class EmbeddedTexts:
     """Consecutive texts and what they became.
 
     Attributes:
-        vectors: float32 (n, dimension), one for each text; zeros for one that failed.
+        vectors: (n, dimension), one for each text, zeros for one that failed; float32, or in a format (n, width).
         tokens: int32 (n,), tokens of each text.
         failed: the error of each row without a vector.
     """
 
-    vectors: npt.NDArray[np.float32]
+    vectors: npt.NDArray[Any]
     tokens: npt.NDArray[np.int32]
     failed: Mapping[int, EngineError] = field(default_factory=dict)
 
@@ -120,7 +121,16 @@ class Lanes:
         self._queue: Queue[_Step] = Queue(ageing_s=_AGEING_S)
         self._change = threading.Condition()
         self._threads: list[threading.Thread] = []
-        self._closed = False
+        self._closed, self._process = False, os.getpid()
+
+    def require_open(self) -> None:
+        """Refuse what comes after the end.
+
+        Raises:
+            EngineError: the lanes are closed.
+        """
+        if self._closed:
+            raise EngineError("the model is closed; load it again")
 
     def add(self, steps: Iterable[_Step], work_class: int) -> None:
         """Leave steps in the queue; the threads start with the first.
@@ -129,8 +139,7 @@ class Lanes:
             EngineError: the engine refuses a lane, or the lanes are closed.
         """
         with self._change:
-            if self._closed:
-                raise EngineError("the model is closed; load it again")
+            self.require_open()
             if not self._threads:
                 lanes = [self._engine.lane("throughput") for _ in range(self._engine.lanes)]
                 self._threads = [
@@ -150,12 +159,18 @@ class Lanes:
                 self._queue.cancel(step)
 
     def close(self) -> None:
-        """End the threads after the steps that they are in."""
+        """End the threads after the steps that they are in; whoever waits for others gets an error."""
+        if os.getpid() != self._process:  # a child: the threads are gone, and the lock may be held for ever
+            return
         with self._change:
             self._closed = True
+            while steps := self._queue.take():
+                for step in steps:
+                    step.window.fail(EngineError("the model was closed while texts waited for it"))
             self._change.notify_all()
-        for thread in self._threads:
-            if thread is not threading.current_thread():
+        # A lane's thread may be where it is collected as garbage, with the lock held that the others wait for.
+        if threading.current_thread() not in self._threads:
+            for thread in self._threads:
                 thread.join()
 
     def _serve(self, lane: Lane) -> None:
@@ -168,7 +183,7 @@ class Lanes:
                     return
             for step in steps:
                 step.take(lane)
-            del steps  # or the last window of a call would live until the next
+            del steps, step  # or the last window of a call would live until the next
 
 
 class StepPath:
@@ -295,6 +310,7 @@ class Run:
         on_first_window: Callable[[Window], None] | None = None,
         on_step: Progress | None = None,
     ) -> None:
+        path.lanes.require_open()
         self.totals = Totals()
         self.prompt: Ids | None = path.model.tokenizer.encode([prompt]).ids[0] if prompt else None
         self._path, self._maker, self._texts, self._mode = path, maker, texts, mode
@@ -357,7 +373,8 @@ class Run:
         else:
             lane = self._path.soon()
             for step in steps:
-                step.take(lane)
+                if window.error is None:
+                    step.take(lane)
         return []
 
     def _finished(self, window: Window, steps: list[_Step]) -> EmbeddedTexts:

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farthing.embedding import formatting
+from farthing.embedding.formats import VectorFormat, ranges_of
 from farthing.embedding.formatting import Formatter
+from farthing.embedding.steps import EmbeddedTexts
 from farthing.engine.folder.checkpoint import Checkpoint, read_checkpoint
 from farthing.engine.folder.locate import locate_model
-from farthing.embedding.formats import VectorFormat, ranges_of
-from farthing.embedding.steps import EmbeddedTexts
 from farthing.errors import EngineError, InputError
 
 DIMENSION = 36

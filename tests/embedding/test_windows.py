@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,7 +62,9 @@ TEXTS = st.lists(st.text("abc ", max_size=6), max_size=60)
 def test_every_text_once_and_in_order(
     tokenizer: TextTokenizer, texts: list[str], size: int, remembered: int
 ) -> None:
-    vectors, tokens, truncated = [], [], []
+    vectors: list[npt.NDArray[np.float32]] = []
+    tokens: list[int] = []
+    truncated: list[bool] = []
     serial = 0
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(windows, "REMEMBERED_BYTES", remembered)

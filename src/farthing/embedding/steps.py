@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -98,6 +98,7 @@ class _Step:
     run: Run
     window: Window
     batch: Batch
+    arrived_s: float = field(default_factory=time.perf_counter)
 
     def take(self, lane: Lane) -> None:
         """Run on a lane; errors that are no text's own end the window."""
@@ -118,7 +119,9 @@ class Lanes:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._queue: Queue[_Step] = Queue(ageing_s=_AGEING_S)
+        self._queue: Queue[_Step] = Queue(
+            lambda step: step.batch.tokens, lambda step: step.arrived_s, ageing_s=_AGEING_S
+        )
         self._change = threading.Condition()
         self._threads: list[threading.Thread] = []
         self._closed, self._process = False, os.getpid()
@@ -132,7 +135,7 @@ class Lanes:
         if self._closed:
             raise EngineError("the model is closed; load it again")
 
-    def add(self, steps: Iterable[_Step], work_class: int) -> None:
+    def add(self, steps: Collection[_Step], work_class: int) -> None:
         """Leave steps in the queue; the threads start with the first.
 
         Raises:
@@ -147,9 +150,7 @@ class Lanes:
                 ]
                 for thread in self._threads:
                     thread.start()
-            now = time.perf_counter()
-            for step in steps:
-                self._queue.add(step, step.batch.tokens, now, work_class)
+            self._queue.add(steps, work_class)
             self._change.notify_all()
 
     def cancel(self, steps: Iterable[_Step]) -> None:

@@ -26,4 +26,5 @@ def biases_by_distance(table: npt.NDArray[np.float32], longest: int) -> npt.NDAr
     far = np.maximum(np.abs(ahead), 1).astype(np.float32)
     grown = exact + (np.log(far / exact) / math.log(RELATIVE_REACH / exact) * (half - exact)).astype(np.int64)
     bucket = np.where(np.abs(ahead) < exact, np.abs(ahead), np.minimum(grown, half - 1))
-    return table[bucket + (ahead > 0) * half]
+    found: npt.NDArray[np.float32] = table[bucket + (ahead > 0) * half]
+    return found

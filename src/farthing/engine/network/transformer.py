@@ -65,9 +65,10 @@ def keys_and_values(ops: Ops[T], shape: ModelShape) -> Iterator[tuple[T, T]]:
     """Yield each layer's keys and values of a step of one text, (T, KV heads, size) each."""
     x, parts = _embedded(ops, shape), _Layers(ops, shape)
     for layer in range(shape.layers):
-        yield parts.key_and_value(parts.attention_input(x, layer), layer)
+        pair = parts.key_and_value(parts.attention_input(x, layer), layer)
+        yield pair
         if layer < shape.layers - 1:
-            x = parts.layer(x, layer, None)
+            x = parts.layer(x, layer, None, pair)
 
 
 def score_scale(shape: ModelShape) -> float:
@@ -100,10 +101,10 @@ class _Layers(Generic[T]):
             if local not in (None, shape.rotary_theta):
                 self._local_rotation = ops.rotation(local, size)
 
-    def layer(self, x: T, layer: int, kept: Pooling | None) -> T:
-        """Return (T, hidden) after a layer, or (B, hidden) of the kept tokens."""
+    def layer(self, x: T, layer: int, kept: Pooling | None, known: tuple[T, T] | None = None) -> T:
+        """Return (T, hidden) after a layer, or (B, hidden) of the kept tokens; its keys and values may be known."""
         ops, name, place = self._ops, f"layers.{layer}", self._shape.norm_place
-        moved = self._attention(self.attention_input(x, layer), layer, kept)
+        moved = self._attention(self.attention_input(x, layer), layer, kept, known)
         if place == "sandwich":
             moved = self.norm(moved, f"{name}.attention_out_norm")
         x = ops.add(x if kept is None else ops.rows(x, ops.pooled_rows(kept)), moved)
@@ -130,14 +131,16 @@ class _Layers(Generic[T]):
         key, value = self._ops.linear(x, [f"{name}.key", f"{name}.value"])
         return self._turned(key, layer, "key"), self._ops.heads(value, self._shape.kv_heads)
 
-    def _attention(self, x: T, layer: int, kept: Pooling | None) -> T:
+    def _attention(self, x: T, layer: int, kept: Pooling | None, known: tuple[T, T] | None) -> T:
         ops, shape, name = self._ops, self._shape, f"layers.{layer}.attention"
-        if kept is None:
+        if kept is None and known is None:
             query, key, value = ops.linear(x, [f"{name}.query", f"{name}.key", f"{name}.value"])
             keys, values = self._turned(key, layer, "key"), ops.heads(value, shape.kv_heads)
         else:
-            (query,) = ops.linear(ops.rows(x, ops.pooled_rows(kept)), [f"{name}.query"])
-            keys, values = self.key_and_value(x, layer)
+            (query,) = ops.linear(
+                x if kept is None else ops.rows(x, ops.pooled_rows(kept)), [f"{name}.query"]
+            )
+            keys, values = known or self.key_and_value(x, layer)
         sight = Sight(
             layer,
             score_scale(shape),

@@ -183,10 +183,10 @@ class TorchEngine:
             (size, filler), longest = filled, filled[0].longest
             made = recorded.run(size, texts, filler, staging)
         else:
-            # A step of one text would be compiled apart; and one of a single token, which is left as it is written.
-            filler = [1] if len(texts) == 1 and past is None and self.means.compiler is not None else []
+            # A step of one text, or of a single token, would be compiled apart.
+            filler = [1] if len(texts) == 1 and self.means.compiler is not None else []
             ids, bounds, longest = staging.placed(texts, filler)
-            made = (model if len(ids) == 1 else self.forward)(ids, bounds, longest, past)
+            made = self.forward(ids, bounds, longest, past)
         return made, 0 if model.kernel is not None else longest, filler
 
     def guarded(self, what: str, work: Callable[[], Found]) -> Found:
@@ -272,8 +272,7 @@ class TorchEngine:
                 self.forward(*Staging(self._on).placed(some))
                 if self._prefixes is not None:
                     past = model.keys_and_values(Staging(self._on).placed(some[:1]))
-                    for texts in (some, some[:1]):
-                        self.forward(*Staging(self._on).placed(texts), past)
+                    self.forward(*Staging(self._on).placed(some), past)
             if self.means.record is not None:
                 sizes = recorded_sizes(self.shape, padded=model.kernel is None)
                 self._recorded = RecordedSteps(sizes, self.forward, self.means.record, self._on)
@@ -304,4 +303,4 @@ class _Passes:
 
 
 def _closed(*_: Any) -> Never:
-    raise EngineError("the engine is closed; load the model again")
+    raise EngineError("the model is closed; load it again")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from farthing.bulk import embed_file, formatting
+from farthing.bulk import embed_file
+from farthing.embedding import formatting
 from farthing.cli.main import main
 from makers import make_calibration, make_model_calibration
 

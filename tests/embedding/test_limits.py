@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from farthing.bulk.embed_file import embed_file
-from farthing.embedding.embedder import Embedder
-from farthing.embedding.limits import refuse_over_limit
 from farthing.bulk.reading import open_source
+from farthing.embedding.embedder import Embedder
 from farthing.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("_calibrated")
@@ -70,13 +69,13 @@ def test_every_text_is_read_and_no_more_than_needed_at_once(strict: Embedder) ->
             read += 1
             yield f"the {row}th", LONG if row == long_at else "a"
 
-    refuse_over_limit(texts(5000, -1), strict.model.tokenizer)
+    strict.model.tokenizer.refuse_longer(texts(5000, -1))
     assert read == 5000
     read = 0
     with pytest.raises(InputError, match="the 10th has 72 tokens"):
-        refuse_over_limit(texts(5000, 10), strict.model.tokenizer)
+        strict.model.tokenizer.refuse_longer(texts(5000, 10))
     assert read < 5000
     for last in (1023, 1024, 4999):
         with pytest.raises(InputError, match=f"the {last}th"):
-            refuse_over_limit(texts(last + 1, last), strict.model.tokenizer)
-    refuse_over_limit([], strict.model.tokenizer)
+            strict.model.tokenizer.refuse_longer(texts(last + 1, last))
+    strict.model.tokenizer.refuse_longer([])

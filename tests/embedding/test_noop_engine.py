@@ -1,4 +1,4 @@
-"""The no-op engine drives the real queue and real jobs; with the simulator's clock it gives the simulator's latencies."""
+"""The no-op engine drives the real queue and real jobs, and with the simulator's clock gives its latencies."""
 
 from __future__ import annotations
 
@@ -33,15 +33,14 @@ def step_s(sizes: Sequence[float]) -> float:
 def served(texts: Sequence[tuple[float, Ids, int]], policy: Policy) -> list[float]:
     """Return each text's latency in seconds: real lanes of the engine take from the real queue, time is theirs."""
     engine = NoopEngine(MINILM, step_s)
-    queue: Queue[int] = Queue()
+    queue: Queue[int] = Queue(lambda row: len(texts[row][1]), lambda row: texts[row][0])
     lanes = [(texts[0][0], number, engine.lane()) for number in range(policy.servers)]
     latencies = [0.0] * len(texts)
     arrived = 0
     while arrived < len(texts) or len(queue):
         now, number, lane = heapq.heappop(lanes)
         while arrived < len(texts) and texts[arrived][0] <= now:
-            time, ids, work_class = texts[arrived]
-            queue.add(arrived, len(ids), time, work_class)
+            queue.add([arrived], texts[arrived][2])
             arrived += 1
         share = policy.servers if policy.takes == "share" else 1
         rows = queue.take(policy.max_batch_size, share, step_texts=policy.max_batch_texts)

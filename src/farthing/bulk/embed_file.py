@@ -16,7 +16,6 @@ from farthing.embedding.embedder import Embedder
 from farthing.embedding.formats import Precision
 from farthing.embedding.formatting import Formatter
 from farthing.embedding.job import Job, Watch
-from farthing.embedding.limits import NamedText, refuse_over_limit
 from farthing.embedding.scan import scan
 from farthing.errors import InputError
 from farthing.metering.receipt import Receipt
@@ -58,7 +57,7 @@ def embed_file(
     formatter.require_enough(held.texts)
     prefix = embedder.prefix(prompt_name)
     if not embedder.truncate:
-        refuse_over_limit(_named(source, prefix), embedder.model.tokenizer)
+        embedder.model.tokenizer.refuse_longer(_named(source, prefix))
     job = Job(embedder.path, held, prompt=prefix, usd_per_hour=embedder.usd_per_hour, watch=watch)
     writer = EmbeddingWriter(
         output,
@@ -86,7 +85,7 @@ def embed_file(
     )
 
 
-def _named(source: Source, prefix: str) -> Iterator[NamedText]:
+def _named(source: Source, prefix: str) -> Iterator[tuple[str, str]]:
     has_ids = source.describe().id_field is not None
     for row, record in enumerate(source):
         known_by = f" (id {shown(record.id)})" if has_ids else ""

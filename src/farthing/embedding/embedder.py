@@ -19,7 +19,6 @@ from farthing.embedding.cache import VectorCache
 from farthing.embedding.encode_options import EncodeOptions, as_asked, progress_bar, require_possible
 from farthing.embedding.formats import Precision, Values, VectorFormat
 from farthing.embedding.formatting import Formatter
-from farthing.embedding.limits import refuse_over_limit
 from farthing.embedding.steps import StepPath
 from farthing.embedding.texts import require_texts
 from farthing.engine.contract import Mode
@@ -349,7 +348,7 @@ class Embedder:
     def _refuse_over_limit(self, texts: Sequence[str], prefix: str) -> None:
         if not self.truncate:
             named = ((f"text {row}", prefix + text) for row, text in enumerate(texts))
-            refuse_over_limit(named, self.model.tokenizer)
+            self.model.tokenizer.refuse_longer(named)
 
     @property
     def truncated_from(self) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import accumulate, chain
 
 import numpy as np
@@ -21,26 +21,11 @@ from farthing.embedding.formats import (
 )
 from farthing.embedding.steps import EmbeddedTexts
 from farthing.engine.folder.checkpoint import Checkpoint
-from farthing.errors import EngineError, InputError
+from farthing.errors import InputError
 
 RANGE_SAMPLE_TEXTS = 8192
 """Texts that the ranges of int8 and uint8 are taken from: the first of the job. As many as a window, so hardly
 anything waits for them; of what comes later, 2 in 8,193 values lie outside if the order of the texts is random."""
-
-
-@dataclass(frozen=True, slots=True)
-class FormattedTexts:
-    """Consecutive texts and their vectors in the format of the job.
-
-    Attributes:
-        vectors: (n, width) in the format's type.
-        tokens: int32 (n,), tokens of each text.
-        failed: the error of each row without a vector.
-    """
-
-    vectors: Values
-    tokens: npt.NDArray[np.int32]
-    failed: Mapping[int, EngineError] = field(default_factory=dict)
 
 
 class Formatter:
@@ -101,7 +86,7 @@ class Formatter:
         if self.samples and texts:
             require_sample(texts)
 
-    def run(self, parts: Iterable[EmbeddedTexts]) -> Iterator[FormattedTexts]:
+    def run(self, parts: Iterable[EmbeddedTexts]) -> Iterator[EmbeddedTexts]:
         """Yield the parts of a job in the format, in order.
 
         Raises:
@@ -110,18 +95,18 @@ class Formatter:
         scaled = map(self._scaled, parts)
         for part in self._with_ranges(scaled) if self.samples else scaled:
             self.clipped += self.format.outside(_good(part))
-            yield FormattedTexts(self.format.quantized(part.vectors), part.tokens, part.failed)
+            yield replace(part, vectors=self.format.quantized(part.vectors))
 
-    def joined(self, parts: Iterable[EmbeddedTexts]) -> FormattedTexts:
+    def joined(self, parts: Iterable[EmbeddedTexts]) -> EmbeddedTexts:
         """Return all parts of a job in the format, as one."""
         done = list(self.run(parts))
         if len(done) == 1:
             return done[0]
         if not done:
             empty = np.empty((0, self.format.width), self.format.value_type)
-            return FormattedTexts(empty, np.empty(0, np.int32))
+            return EmbeddedTexts(empty, np.empty(0, np.int32))
         starts = accumulate([0, *(len(part.tokens) for part in done)])
-        return FormattedTexts(
+        return EmbeddedTexts(
             np.concatenate([part.vectors for part in done]),
             np.concatenate([part.tokens for part in done]),
             {

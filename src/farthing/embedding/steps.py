@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, get_args
 
 import numpy as np
@@ -98,6 +99,7 @@ class _Step:
     run: Run
     window: Window
     batch: Batch
+    added_s: float = field(default_factory=time.perf_counter)
     arrived_s: float = field(default_factory=time.perf_counter)
 
     def take(self, lane: Lane) -> None:

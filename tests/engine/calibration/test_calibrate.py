@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from farthing.catalog.calibrations import calibrations_folder, load_calibration, load_model_calibration
-from farthing.engine import calibration, machine
+from farthing.engine.calibration import calibrate as calibration
+from farthing.engine.calibration import kept
 from farthing.engine.calibration.calibrate import calibrate_machine, calibrate_model, ensure_calibrated
 from farthing.engine.calibration.gemm_peak import GemmRate
+from farthing.engine.contract import Engine
+from farthing.engine.load import EmbeddingModel, load_model
 from farthing.engine.machine import library_versions, this_machine
-from farthing.engine.model import EmbeddingModel, load_model
-from farthing.engine.torch.engine import TorchModel
+from farthing.engine.torch.engine import TorchEngine
+from farthing.errors import EngineError
 from farthing.theory.devices import Calibration, ModelCalibration
 from makers import make_calibration
 
@@ -27,12 +30,12 @@ def model(tiny_bert: Path) -> EmbeddingModel:
 
 @pytest.fixture(autouse=True)
 def own_cache(model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep each test's calibrations apart (the model's graph is loaded before), and the peak quick."""
+    """Keep each test's calibrations apart and the peak quick."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(calibration, "_ROUNDS", 1)
     monkeypatch.setattr(calibration, "_COPY_BYTES", 16_000_000)
 
-    def peak(dtype: str, device: str) -> list[GemmRate]:
+    def peak(dtype: str, device: str, cores: int) -> list[GemmRate]:
         return [GemmRate("openvino", (8, 4, 2), 1.5e11), GemmRate("numpy", (1, 1, 1), 1e9)]
 
     monkeypatch.setattr(calibration, "measure_gemm_peak", peak)
@@ -41,12 +44,16 @@ def own_cache(model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch, tmp_path: 
 MACHINE = make_calibration()
 
 
+def no_text(_: str) -> None:
+    """Stand for a job of one text."""
+
+
 def test_the_grid_of_a_model(model: EmbeddingModel) -> None:
     lines: list[str] = []
-    measured = calibrate_model(model, MACHINE, lines.append)
+    measured = calibrate_model(model, MACHINE, no_text, lines.append)
     times = measured.step_times
     assert (measured.model, measured.dtype) == (model.checkpoint.name, "fp32")
-    assert measured.streams == model.compiled.streams
+    assert measured.streams == model.engine.lanes
     assert times.lengths == (8, 16, 32)
     assert times.step_tokens == (256, 512, 1024)
     assert [len(row) for row in times.seconds] == [3, 3, 3]
@@ -69,15 +76,15 @@ def test_the_grid_is_the_models_whatever_the_users_limit(
     monkeypatch.setattr(calibration, "_LENGTHS", (8,))
     monkeypatch.setattr(calibration, "_SMALLEST_STEP_TOKENS", 9)
     short = load_model(str(tiny_bert), max_length=11)
-    times = calibrate_model(short, MACHINE).step_times
+    times = calibrate_model(short, MACHINE, no_text).step_times
     assert times.lengths == (8, 32)
     # A step holds one text of the longest kind at least.
     assert times.step_tokens == (32, 64, 128)
 
 
-def test_the_machine() -> None:
+def test_the_machine(model: EmbeddingModel) -> None:
     lines: list[str] = []
-    measured = calibrate_machine("fp32", lines.append)
+    measured = calibrate_machine(model.engine, lines.append)
     assert (measured.machine, dict(measured.versions)) == (this_machine().identity, library_versions())
     assert measured.peak_flops_per_s == 1.5e11
     assert "openvino 8×4×2" in measured.peak_source
@@ -88,10 +95,12 @@ def test_the_machine() -> None:
     assert load_calibration("fp32", machine=measured.machine) == measured
 
 
-def test_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "card_identity", lambda name: f"the card {name}")
+def test_a_card(model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "card_identity", lambda name: f"the card {name}")
     monkeypatch.setattr(calibration, "copy_bandwidth", lambda _: 4e12)
-    measured = calibrate_machine("bf16", device="cuda:1")
+    card = TorchEngine(model.checkpoint, "bf16", "cpu")
+    card.device = "cuda:1"
+    measured = calibrate_machine(card)
     assert (measured.machine, measured.device_type) == ("the card cuda:1", "cuda")
     assert (measured.peak_flops_per_s, measured.bandwidth_bytes_per_s) == (1.5e11, 4e12)
     assert measured.peak_source == "measured GEMM, bf16: openvino 8×4×2"
@@ -102,29 +111,31 @@ def test_the_steps_of_a_card_reach_past_its_saturation(
 ) -> None:
     monkeypatch.setattr(calibration, "_LENGTHS", (8,))
     monkeypatch.setattr(calibration, "saturating_tokens", lambda _: 700)
-    card = replace(model, compiled=TorchModel(model.checkpoint, "fp32", ["cpu"]))
-    monkeypatch.setattr(TorchModel, "devices", ("cuda:0",))
-    assert calibrate_model(card, MACHINE).step_times.step_tokens == (700, 1400, 2800)
+    engine = TorchEngine(model.checkpoint, "fp32", "cpu")
+    card = replace(model, engine=engine)
+    card.engine.lane()  # while it is still the processor
+    monkeypatch.setattr(calibration, "PROCESSOR", "another")
+    assert calibrate_model(card, MACHINE, no_text).step_times.step_tokens == (700, 1400, 2800)
 
 
 def test_measured_once_and_then_loaded(model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     real_machine, real_model = calibrate_machine, calibrate_model
 
-    def count_machine(*arguments: object) -> Calibration:
+    def count_machine(engine: Engine, _: object) -> Calibration:
         asked.append("machine")
-        return real_machine()
+        return real_machine(engine)
 
-    def count_model(loaded: EmbeddingModel, machine: Calibration, _: object) -> ModelCalibration:
+    def count_model(loaded: EmbeddingModel, machine: Calibration, *_: object) -> ModelCalibration:
         asked.append("model")
-        return real_model(loaded, machine)
+        return real_model(loaded, machine, no_text)
 
     monkeypatch.setattr(calibration, "calibrate_machine", count_machine)
     monkeypatch.setattr(calibration, "calibrate_model", count_model)
     monkeypatch.setattr(calibration, "_LENGTHS", (8,))
-    first = ensure_calibrated(model)
+    first = ensure_calibrated(model, no_text)
     assert asked == ["machine", "model"]
-    assert ensure_calibrated(model) == first
+    assert ensure_calibrated(model, no_text) == first
     assert asked == ["machine", "model"]
 
     # Kept by another version of a library: the machine is measured again, and so is what was beside it.
@@ -132,12 +143,24 @@ def test_measured_once_and_then_loaded(model: EmbeddingModel, monkeypatch: pytes
     row = json.loads(kept.read_text())
     row["machine"]["versions"]["openvino"] = "1.0"
     kept.write_text(json.dumps(row))
-    again = ensure_calibrated(model)
+    again = ensure_calibrated(model, no_text)
     assert asked == ["machine", "model"] * 2
-    assert ensure_calibrated(model) == again
+    assert ensure_calibrated(model, no_text) == again
 
     # A damaged one of the model: only that.
     (kept,) = calibrations_folder().glob("model-*.json")
     kept.write_text("{")
-    ensure_calibrated(model)
+    ensure_calibrated(model, no_text)
     assert asked[4:] == ["model"]
+
+
+def test_the_error_of_a_lane_is_raised(model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A19: it resurfaced as an IndexError of the thread that had no times."""
+
+    class Broken:
+        def run(self, _: object) -> None:
+            raise EngineError("the device is gone")
+
+    monkeypatch.setattr(model.engine, "lane", Broken)
+    with pytest.raises(EngineError, match="the device is gone"):
+        calibrate_model(model, MACHINE, no_text)

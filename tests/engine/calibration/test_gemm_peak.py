@@ -8,7 +8,7 @@ import sys
 import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
-from farthing.engine import gemm_peak
+from farthing.engine.calibration import gemm_peak
 from farthing.engine.calibration.gemm_peak import SHAPES, GemmRate, measure_gemm_peak
 from farthing.errors import EngineError
 from farthing.theory.devices import Dtype
@@ -24,7 +24,7 @@ def test_a_short_run() -> None:
 
 
 def test_no_numpy_in_bf16() -> None:
-    assert {library for library, *_ in gemm_peak._products("bf16")} & {"numpy", "torch"} == {"torch"}
+    assert {library for library, *_ in gemm_peak._products("bf16", 2)} & {"numpy", "torch"} == {"torch"}
 
 
 def test_a_label_names_library_and_shape() -> None:

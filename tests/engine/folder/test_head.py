@@ -14,9 +14,9 @@ import torch
 
 from farthing.engine.folder.checkpoint import Checkpoint, read_checkpoint
 from farthing.engine.folder.locate import LocatedModel
-from farthing.engine.network.packing import packed
+from farthing.engine.openvino.engine import OpenVinoEngine
 from farthing.engine.text.tokenization import TextTokenizer
-from farthing.engine.network.weights import load_transformer
+from farthing.engine.torch.engine import TorchEngine
 from farthing.errors import ModelError, UnsupportedModelError
 
 TEXTS = ["the end of a story, and more", "a", "abc 123!", "of the " * 12]
@@ -95,9 +95,10 @@ def test_vectors_behind_all_modules_are_those_of_sentence_transformers(
             len(layers),
         )
         ids = TextTokenizer(checkpoint).encode(TEXTS).ids
-        with torch.inference_mode():
-            ours = load_transformer(checkpoint)(*map(torch.from_numpy, packed(ids).inputs)).numpy()
-        np.testing.assert_allclose(ours, theirs.encode(TEXTS), rtol=0, atol=2e-5, err_msg=pooling)
+        expected = theirs.encode(TEXTS)
+        for engine in (OpenVinoEngine(checkpoint), TorchEngine(checkpoint, "fp32", "cpu")):
+            ours = engine.lane().run(ids).vectors
+            np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-5, err_msg=pooling)
 
 
 @pytest.mark.parametrize(

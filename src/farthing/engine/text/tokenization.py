@@ -7,9 +7,9 @@ tokenizer.json files carry truncation and padding of their own (MiniLM's cuts at
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +22,10 @@ from farthing.errors import InputError, ModelError, UnsupportedModelError
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
+
+
+_READ_TOGETHER = 256
+"""Texts that are read together where they are only counted: enough for all cores, and bounded memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +95,14 @@ class TextTokenizer:
             self._lower_first()
         self.max_length = limit
 
-    def encode(self, texts: Sequence[str], *, refuse_longer: bool = False) -> TokenizedTexts:
+    def encode(self, texts: Sequence[str]) -> TokenizedTexts:
         """Tokenize texts; the GIL is released and all cores help.
 
         Args:
             texts: any strings; an empty one becomes its special tokens.
-            refuse_longer: whether a text over the limit is an error instead of truncated.
 
         Raises:
-            InputError: a text is over the limit and `refuse_longer`, or has no token at all, as an empty one to a
-                tokenizer without special tokens.
+            InputError: a text has no token at all, as an empty one to a tokenizer without special tokens.
             ModelError: a token is not in the model's embedding table.
         """
         start = time.perf_counter()
@@ -113,32 +115,30 @@ class TextTokenizer:
             length == self.max_length and bool(encoding.overflowing)
             for length, encoding in zip(lengths, encodings, strict=True)
         ]
-        if refuse_longer and True in truncated:
-            row = truncated.index(True)
-            raise self.too_long(f"text {row}", self._whole_length(encodings[row]))
         whole = np.fromiter(chain.from_iterable(lists), np.int32, sum(lengths))
         if lists:
             self._check_ids(int(whole.max()))
         ids = [whole[stop - length : stop] for length, stop in zip(lengths, accumulate(lengths), strict=True)]
         return TokenizedTexts(ids, lengths, truncated, time.perf_counter() - start)
 
-    def first_over_limit(self, texts: Sequence[str]) -> tuple[int, int] | None:
-        """Return the row of the first text that would be truncated, and all its tokens; None where there is none."""
-        for row, encoding in enumerate(self._tokenizer.encode_batch_fast(list(texts))):
-            if encoding.overflowing:
-                return row, self._whole_length(encoding)
-        return None
-
-    def too_long(self, name: str, tokens: int) -> InputError:
-        """Return the error for a text over the limit.
+    def refuse_longer(self, texts: Iterable[tuple[str, str]]) -> None:
+        """Read every text, for those who do not want them cut.
 
         Args:
-            name: what the reader knows it by, as it stands at the start of a sentence.
-            tokens: of the whole text.
+            texts: what a reader knows each by, as it stands at the start of a sentence, and the text itself.
+
+        Raises:
+            InputError: a text is over the limit; it is named with its tokens.
         """
-        return InputError(
-            f"{name} has {tokens} tokens, over the limit of {self.max_length}; shorten it, or let it be truncated"
-        )
+        source = iter(texts)
+        while some := list(islice(source, _READ_TOGETHER)):
+            found = self._tokenizer.encode_batch_fast([text for _, text in some])
+            for (name, _), encoding in zip(some, found, strict=True):
+                if encoding.overflowing:
+                    raise InputError(
+                        f"{name} has {self._whole_length(encoding)} tokens, over the limit of {self.max_length}; "
+                        "shorten it, or let it be truncated"
+                    )
 
     def _check_vocabulary(self) -> None:
         """Refuse a tokenizer whose size or special tokens say that it is another model's.

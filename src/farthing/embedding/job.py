@@ -92,7 +92,7 @@ class Job:
             path.job,
             step_tokens=self._step_tokens,
             prompt=prompt,
-            cache=cache or VectorCache(0),
+            cache=VectorCache(0) if cache is None else cache,  # an empty one is false
             on_first_window=self._predict,
             on_step=self._watch.on_step,
         )
@@ -121,6 +121,8 @@ class Job:
             raise next(iter(self.totals.failed.values()))
 
     def _predict(self, window: Window) -> None:
+        if window.last and not window.lengths:  # an earlier call has left them all: nothing is predicted
+            return
         lengths: Sequence[int] = window.lengths if window.last else self._sample_lengths
         scale = 1.0 if window.last else self._scan.scale
         seconds = forecast_job_s(

@@ -388,12 +388,12 @@ class Run:
         except BaseException:
             self._path.lanes.cancel(steps)
             raise
-        totals = self.totals
-        totals.failed.update({totals.texts + row: error for row, error in window.failed.items()})
+        totals, failed = self.totals, dict(sorted(window.failed.items()))
+        totals.failed.update({totals.texts + row: error for row, error in failed.items()})
         totals.texts += len(window.texts)
         totals.duplicates += duplicates
         totals.cached += window.cached
         totals.truncated += int(np.count_nonzero(window.truncated))
         totals.input_tokens += int(window.tokens.sum())
         totals.tokenization_s += window.tokenization_s
-        return EmbeddedTexts(window.vectors, window.tokens, window.failed)
+        return EmbeddedTexts(window.vectors, window.tokens, failed)

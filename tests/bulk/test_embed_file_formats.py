@@ -11,13 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from farthing.bulk import embed_file as module
-from farthing.bulk import formatting
 from farthing.bulk.embed_file import embed_file
-from farthing.embedding.embedder import Embedder
 from farthing.bulk.reading import open_source
 from farthing.bulk.search import read_header, search
 from farthing.bulk.writing import EmbeddingWriter
+from farthing.embedding import formatting, job
+from farthing.embedding.embedder import Embedder
 from farthing.embedding.formats import PRECISIONS, Precision, VectorFormat, ranges_of
 from farthing.errors import InputError
 from makers import make_calibration, make_model_calibration
@@ -43,8 +42,8 @@ Embed = Callable[..., str]
 @pytest.fixture
 def embed(default: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Embed:
     """Return a function that embeds the texts into a file and gives its path."""
-    measured = make_model_calibration(streams=default.model.compiled.streams)
-    monkeypatch.setattr(module, "ensure_calibrated", lambda _model, _notify: (make_calibration(), measured))
+    measured = make_model_calibration(streams=default.model.engine.lanes)
+    monkeypatch.setattr(job, "ensure_calibrated", lambda *_: (make_calibration(), measured))
     (tmp_path / "in.txt").write_text("\n".join(TEXTS) + "\n")
 
     def run(precision: Precision, truncate_dim: int | None = None, limit: int | None = None) -> str:

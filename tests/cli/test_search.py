@@ -108,6 +108,6 @@ def test_a_commit_of_the_hub_is_the_one_that_is_loaded(
         asks.append((model, revision))
         return local
 
-    monkeypatch.setattr("farthing.bulk.embedder.Embedder", load)
+    monkeypatch.setattr("farthing.embedding.embedder.Embedder", load)
     refused(search(output, "end", *asked), "some/model", recorded, local.model.checkpoint.revision)
     assert asks == [(asked[-1] if asked else "some/model", loaded)]

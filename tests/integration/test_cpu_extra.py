@@ -74,7 +74,9 @@ def test_every_family_runs(python: Path, minilm: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    receipt = json.loads(run(python.with_name("farthing"), "embed", "texts.txt", "-o", "minilm.parquet", "--json"))
+    receipt = json.loads(
+        run(python.with_name("farthing"), "embed", "texts.txt", "-o", "minilm.parquet", "--json")
+    )
     assert (receipt["texts"], receipt["failed"]) == (3, 0)
     assert run(python, "-c", RUN_ALL, *folders).splitlines()[-1] == "[]"
     for folder in folders:

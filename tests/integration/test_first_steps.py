@@ -12,19 +12,19 @@ import pytest
 RACE = """
 import sys, threading
 import numpy as np
-from farthing.engine.model import load_model
+from farthing.engine.load import load_model
 
 model = load_model(sys.argv[1])
-streams = [model.compiled.stream() for _ in range(6)]
+lanes = [model.engine.lane() for _ in range(6)]
 running = [0]
 
-def first_step(stream):
+def first_step(lane):
     running[0] += 1
-    while running[0] < len(streams):
+    while running[0] < len(lanes):
         pass
-    stream.run([np.array([2, 5, 3], np.int32)], 3)
+    assert not lane.run([np.array([2, 5, 3], np.int32)]).failed
 
-threads = [threading.Thread(target=first_step, args=(stream,), daemon=True) for stream in streams]
+threads = [threading.Thread(target=first_step, args=(lane,), daemon=True) for lane in lanes]
 for thread in threads:
     thread.start()
 for thread in threads:

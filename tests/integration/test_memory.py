@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from farthing.engine.model import load_model
-
 EXECUTABLE = str(Path(sys.executable).with_name("farthing"))
 FEW, MANY = 20_000, 80_000
 """Both fill every window that is in flight, so what is between them is what grows with the input."""
@@ -49,16 +47,16 @@ SHAPES = """
 import sys
 from pathlib import Path
 import numpy as np
-from farthing.engine.model import load_model
+from farthing.engine.load import load_model
 
 def anonymous():
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
 
-stream = load_model(sys.argv[1]).compiled.stream()
+lane = load_model(sys.argv[1]).engine.lane()
 draw = np.random.default_rng(0)
 def step(lengths):
-    stream.run([draw.integers(0, 80, length, np.int32) for length in lengths])
+    lane.run([draw.integers(0, 80, length, np.int32) for length in lengths])
 step([40] * 16)
 seen = set()
 while len(seen) < int(sys.argv[2]):
@@ -81,7 +79,6 @@ def test_shapes_are_forgotten(make_bert: Callable[..., Path]) -> None:
     model = make_bert(
         hidden_size=DIMENSION, num_hidden_layers=2, num_attention_heads=12, intermediate_size=4 * DIMENSION
     )
-    load_model(str(model))  # converted here
     done = subprocess.run(
         [sys.executable, "-c", SHAPES, str(model), "400"], capture_output=True, text=True, check=True
     )

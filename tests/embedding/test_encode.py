@@ -5,20 +5,18 @@ from __future__ import annotations
 import inspect
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from farthing.bulk import job as job_module
 from farthing.embedding.embedder import Embedder
 from farthing.embedding.encode_options import EncodeOptions
-from farthing.engine import calls as calls_module
-from farthing.engine.direct import MOST_POSITIONS, Direct
 from farthing.embedding.formats import PRECISIONS, Precision, VectorFormat
-from farthing.embedding.steps import EmbeddedTexts, Pipeline
-from farthing.engine.text.tokenization import TokenizedTexts
+from farthing.embedding.steps import MOST_POSITIONS
+from farthing.engine.contract import Done, Ids, Lane
 from farthing.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("_calibrated")
@@ -188,7 +186,8 @@ def test_texts_that_come_again(tiny_bert: Path) -> None:
     lengths = embedder.model.tokenizer.encode(texts).lengths
     result = embedder.embed(texts, truncate_dim=30)
     receipt = result.receipt
-    assert (receipt.texts, receipt.embedded, receipt.cached, receipt.duplicates) == (5, 5, 3, 1)
+    # "c" and the long one come from the cache; "newer" and "c" repeat what stands before them.
+    assert (receipt.texts, receipt.embedded, receipt.cached, receipt.duplicates) == (5, 5, 2, 2)
     assert (receipt.truncated, receipt.tokens.input, receipt.tokens.useful) == (1, sum(lengths), lengths[2])
     assert result.tokens.tolist() == lengths
     np.testing.assert_allclose(
@@ -198,9 +197,31 @@ def test_texts_that_come_again(tiny_bert: Path) -> None:
     )
 
     nothing = embedder.embed(texts).receipt
-    assert (nothing.texts, nothing.cached, nothing.tokens.useful, nothing.mfu) == (5, 5, 0, 0)
-    assert (nothing.tokens.input, nothing.predicted_seconds) == (sum(lengths), None)
+    assert (nothing.texts, nothing.cached, nothing.duplicates) == (5, 3, 2)
+    assert (nothing.tokens.input, nothing.tokens.useful, nothing.truncated) == (sum(lengths), 0, 1)
+    assert (nothing.mfu, nothing.predicted_seconds, nothing.prediction_error) == (0, None, None)
     json.dumps(nothing.as_dict(), allow_nan=False)
+
+
+def test_a_job_fills_the_cache_too(tiny_bert: Path) -> None:
+    """Of an embedder that has not been asked before, an empty cache is one to fill."""
+    embedder = Embedder(str(tiny_bert))
+    first = embedder.embed(["a b", "c"]).vectors
+    assert len(embedder.cache) == 2
+    again = embedder.embed(["c", "a b"])
+    assert again.receipt.cached == 2
+    np.testing.assert_array_equal(again.vectors, first[[1, 0]])
+
+
+def test_a_large_call_passes_the_cache_by(tiny_bert: Path) -> None:
+    embedder = Embedder(str(tiny_bert), cache_texts=50)
+    for call in (embedder.encode, embedder.embed):
+        call([f"{row}" for row in range(6)])
+        assert len(embedder.cache) == embedder.cache.misses == 0
+    embedder.encode([f"{row}" for row in range(5)])
+    assert len(embedder.cache) == 5
+    large = embedder.embed([f"{row}" for row in range(6)]).receipt
+    assert (large.cached, len(embedder.cache)) == (0, 5)
 
 
 def test_no_cache(tiny: Embedder, tiny_bert: Path) -> None:
@@ -211,27 +232,29 @@ def test_no_cache(tiny: Embedder, tiny_bert: Path) -> None:
         Embedder(str(tiny_bert), cache_texts=-1)
 
 
-def test_the_engine_is_told_what_all_texts_begin_with(
+def test_lanes_are_told_what_all_texts_begin_with(
     prompted: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Causal models compute it once; the vectors say nothing of it."""
-    told: list[str] = []
+    told: set[str | None] = set()
+    run = Lane.run
 
-    class Spy(Pipeline):
-        def __init__(self, *arguments: Any, prompt: str, **options: Any) -> None:
-            told.append(prompt)
-            super().__init__(*arguments, prompt=prompt, **options)
+    def spy(self: Lane, texts: Sequence[Ids], prompt: Ids | None = None) -> Done:
+        told.add(None if prompt is None else ",".join(map(str, prompt.tolist())))
+        return run(self, texts, prompt)
 
-    run = Direct.run
+    def ids(prompt: str) -> set[str | None]:
+        return {",".join(map(str, prompted.model.tokenizer.encode([prompt]).ids[0].tolist()))}
 
-    def spy(self: Direct, tokenized: TokenizedTexts, *, prompt: str, **options: Any) -> EmbeddedTexts:
-        told.append(f"at once: {prompt}")
-        return run(self, tokenized, prompt=prompt, **options)
-
-    for module in (calls_module, job_module):
-        monkeypatch.setattr(module, "Pipeline", Spy)
-    monkeypatch.setattr(Direct, "run", spy)
+    monkeypatch.setattr(Lane, "run", spy)
     prompted.encode_query(["a", "b"])
+    assert told == ids("of: ")
+    told.clear()
     prompted.encode_query([str(number) for number in range(MOST_POSITIONS)])
+    assert told == ids("of: ")
+    told.clear()
     prompted.embed(["a", "b"], prompt="x ")
-    assert told == ["at once: of: ", "of: ", "x "]
+    assert told == ids("x ")
+    told.clear()
+    prompted.encode(["a", "b"], "plain")
+    assert told == {None}

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from farthing.bulk import job as module
-from farthing.embedding.job import Job, Prediction
-from farthing.bulk.records import Record
+from farthing.embedding import job as module
+from farthing.embedding import steps, windows
+from farthing.embedding.job import Job, Prediction, Watch
 from farthing.embedding.scan import scan
-from farthing.engine import windows
-from farthing.engine.model import EmbeddingModel, load_model
+from farthing.embedding.steps import EmbeddedTexts, StepPath
+from farthing.engine.load import load_model
+from farthing.errors import EngineError
 from farthing.scheduling.forecast import forecast_job_s
 from farthing.theory.devices import StepTimes
+from farthing.theory.work import WorkCounter
 from makers import make_calibration, make_model_calibration
+from staged_engine import StagedEngine, staged_model
 
 MACHINE = make_calibration()
 MEASURED = make_model_calibration(
@@ -24,8 +28,15 @@ MEASURED = make_model_calibration(
 
 
 @pytest.fixture(scope="module")
-def model(tiny_bert: Path) -> EmbeddingModel:
-    return load_model(str(tiny_bert))
+def path(tiny_bert: Path) -> Iterator[StepPath]:
+    made = StepPath(load_model(str(tiny_bert)))
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def _measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ensure_calibrated", lambda *_: (MACHINE, MEASURED))
 
 
 @pytest.fixture
@@ -33,21 +44,16 @@ def events() -> list[object]:
     return []
 
 
-def make(model: EmbeddingModel, texts: list[str], events: list[object], *, sample: int = 2000) -> Job:
-    held = scan((Record(str(row), text) for row, text in enumerate(texts)), sample_texts=sample)
-    return Job(
-        model,
-        MACHINE,
-        MEASURED,
-        held,
-        usd_per_hour=1.0,
-        on_prediction=events.append,
-        on_step=lambda count, tokens: events.append((count, tokens)),
-    )
+def make(
+    path: StepPath, texts: list[str], events: list[object], *, sample: int = 2000, prompt: str = ""
+) -> Job:
+    watch = Watch(on_prediction=events.append, on_step=lambda count, tokens: events.append((count, tokens)))
+    held = scan(texts, sample_texts=sample)
+    return Job(path, held, prompt=prompt, usd_per_hour=1.0, watch=watch)
 
 
 def set_window(monkeypatch: pytest.MonkeyPatch, texts: int) -> None:
-    monkeypatch.setattr(windows, "WINDOW_TEXTS", texts)
+    monkeypatch.setattr(steps, "WINDOW_TEXTS", texts)
     monkeypatch.setattr(module, "WINDOW_TEXTS", texts)
 
 
@@ -55,15 +61,13 @@ def texts_of(count: int) -> list[str]:
     return [" ".join([*str(n)][: n % 5] + ["a"] * (n % 17)) + f" {n}" for n in range(count)]
 
 
-def test_a_job_of_one_window_is_predicted_from_all_its_lengths(
-    model: EmbeddingModel, events: list[object]
-) -> None:
+def test_a_job_of_one_window_is_predicted_from_all_its_lengths(path: StepPath, events: list[object]) -> None:
     texts = [*texts_of(100), *texts_of(10)]
-    job = make(model, texts, events)
+    job = make(path, texts, events)
     assert sum(len(part.tokens) for part in job.run(iter(texts))) == 110
     prediction = events[0]
     assert isinstance(prediction, Prediction)
-    lengths = model.tokenizer.encode(texts_of(100)).lengths
+    lengths = path.model.tokenizer.encode(texts_of(100)).lengths
     assert prediction.basis == "all"
     assert prediction.tokens == sum(lengths)
     assert prediction.seconds == forecast_job_s(
@@ -75,27 +79,42 @@ def test_a_job_of_one_window_is_predicted_from_all_its_lengths(
 
 @pytest.mark.parametrize("sample", [40, 2000])
 def test_a_longer_job_is_predicted_from_a_sample_of_its_lengths(
-    model: EmbeddingModel, events: list[object], monkeypatch: pytest.MonkeyPatch, sample: int
+    path: StepPath, events: list[object], monkeypatch: pytest.MonkeyPatch, sample: int
 ) -> None:
     set_window(monkeypatch, 50)
     texts = texts_of(300)
-    job = make(model, texts, events, sample=sample)
+    job = make(path, texts, events, sample=sample)
     list(job.run(iter(texts)))
     prediction = events[0]
     assert isinstance(prediction, Prediction)
     assert prediction.basis == "sample of the lengths"
-    tokens = sum(model.tokenizer.encode(texts).lengths)
+    tokens = sum(path.model.tokenizer.encode(texts).lengths)
     assert prediction.tokens == pytest.approx(tokens, rel=0.25 if sample == 40 else 1e-9)
     assert job.settle().prediction_basis == "sample of the lengths"
 
 
+def test_the_prompt_is_predicted_too(
+    path: StepPath, events: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all lengths and of a sample: they are those of texts with the prompt."""
+    texts = texts_of(60)
+    expected = sum(path.model.tokenizer.encode([f"a b c {text}" for text in texts]).lengths)
+    for window in (8192, 20):
+        set_window(monkeypatch, window)
+        job = make(path, texts, events, prompt="a b c ")
+        list(job.run(iter(texts)))
+        assert job.prediction is not None
+        assert job.prediction.tokens == pytest.approx(expected)
+        assert job.settle().tokens.input == expected
+
+
 @pytest.mark.parametrize("window", [10, 8192])
 def test_the_prediction_is_made_once_and_before_the_first_step(
-    model: EmbeddingModel, events: list[object], monkeypatch: pytest.MonkeyPatch, window: int
+    path: StepPath, events: list[object], monkeypatch: pytest.MonkeyPatch, window: int
 ) -> None:
     set_window(monkeypatch, window)
     texts = texts_of(60)
-    job = make(model, texts, events)
+    job = make(path, texts, events)
     assert job.prediction is None
     list(job.run(iter(texts)))
     assert job.prediction is events[0]
@@ -104,42 +123,40 @@ def test_the_prediction_is_made_once_and_before_the_first_step(
 
 
 def test_a_job_that_just_fills_its_window_is_predicted_from_all(
-    model: EmbeddingModel, events: list[object], monkeypatch: pytest.MonkeyPatch
+    path: StepPath, events: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_window(monkeypatch, 20)
     texts = texts_of(20)
-    job = make(model, texts, events)
+    job = make(path, texts, events)
     list(job.run(iter(texts)))
     assert isinstance(events[0], Prediction)
     assert events[0].basis == "all"
 
 
 def test_long_texts_that_fill_a_window_are_predicted_too(
-    model: EmbeddingModel, events: list[object], monkeypatch: pytest.MonkeyPatch
+    path: StepPath, events: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The characters fill the first window to the last one, and texts without any follow."""
     monkeypatch.setattr(windows, "WINDOW_CHARACTERS", 40)
     monkeypatch.setattr(module, "WINDOW_CHARACTERS", 40)
     texts = ["a" * 20, "b" * 20, "", " "[:0]]
-    job = make(model, texts, events)
+    job = make(path, texts, events)
     list(job.run(iter(texts)))
     assert isinstance(events[0], Prediction)
     assert events[0].seconds > 0
     assert events[0].tokens > 0
 
 
-def test_steps_are_no_larger_than_pays(model: EmbeddingModel, events: list[object]) -> None:
+def test_steps_are_no_larger_than_pays(path: StepPath, events: list[object]) -> None:
     texts = texts_of(200)
-    list(make(model, texts, events).run(iter(texts)))
+    list(make(path, texts, events).run(iter(texts)))
     assert max(event[1] for event in events if isinstance(event, tuple)) <= MEASURED.best_step_tokens()
 
 
-def test_vectors_and_receipt(
-    model: EmbeddingModel, events: list[object], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_vectors_and_receipt(path: StepPath, events: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
     set_window(monkeypatch, 16)
     texts = [*texts_of(40), *texts_of(40)]
-    job = make(model, texts, events)
+    job = make(path, texts, events)
     vectors = np.concatenate([part.vectors for part in job.run(iter(texts))])
     np.testing.assert_array_equal(vectors[:40], vectors[40:])
     receipt = job.settle(startup_s=2.0, writing_s=3.0, trailing_s=5.0)
@@ -150,3 +167,68 @@ def test_vectors_and_receipt(
     assert receipt.seconds.wall == pytest.approx(5.0 + job.settle().seconds.wall)
     assert receipt.usd.total == pytest.approx(receipt.seconds.wall / 3600)
     assert receipt.seconds.device < job.settle().seconds.wall
+
+
+def choking(path: StepPath, engine: StagedEngine, texts: list[str]) -> None:
+    bad = {tuple(ids.tolist()) for ids in path.model.tokenizer.encode(texts).ids}
+    engine.refuses = lambda ids: tuple(ids.tolist()) in bad
+
+
+@pytest.mark.parametrize("failing", [1, 3, 5])
+def test_failed_texts_are_on_the_receipt(
+    tiny_bert: Path, events: list[object], monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    set_window(monkeypatch, 16)
+    model, engine = staged_model(tiny_bert)
+    path = StepPath(model)
+    texts = texts_of(40)
+    rows = [4, 17, 30, 31, 39][:failing]
+    choking(path, engine, [texts[row] for row in rows])
+    job = make(path, texts, events)
+    assert sum(len(part.tokens) for part in job.run(iter(texts))) == 40
+    receipt = job.settle()
+    assert (receipt.texts, receipt.embedded, receipt.failed) == (40, 40 - failing, failing)
+    named = [f"text {row} got no vector: the device choked" for row in rows[:3]]
+    more = [f"{failing - 3} more texts got no vector"] if failing > 3 else []
+    assert list(receipt.warnings)[: len(named) + len(more)] == [*named, *more]
+    again = job.settle(name_of=lambda row: f"in.txt: row {row}").warnings
+    assert again[0] == "in.txt: row 4 got no vector: the device choked"
+    path.close()
+
+
+def test_a_job_in_which_no_text_got_a_vector_is_an_error(
+    tiny_bert: Path, events: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_window(monkeypatch, 16)
+    model, engine = staged_model(tiny_bert)
+    path = StepPath(model)
+    texts = texts_of(40)
+    choking(path, engine, texts)
+    parts: list[EmbeddedTexts] = []
+    with pytest.raises(EngineError, match="the device choked"):
+        parts.extend(make(path, texts, events).run(iter(texts)))
+    choking(path, engine, texts[1:])
+    job = make(path, texts, events)
+    parts = list(job.run(iter(texts)))
+    assert job.settle().embedded == 1
+    path.close()
+
+
+def test_reuse_of_a_prompt_is_predicted(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The forecast is told of the tokens that all texts share, which only causal models reuse."""
+    asked: list[int] = []
+
+    def forecast(lengths: list[int], *_: object, prefix: int, counter: WorkCounter, **__: object) -> float:
+        asked.append(prefix)
+        assert counter.step([max(lengths)]).total.useful_tokens == max(lengths)
+        return 1.0
+
+    monkeypatch.setattr(module, "forecast_job_s", forecast)
+    path = StepPath(staged_model(tiny_bert)[0])
+    texts = texts_of(10)
+    for prompt in ("", "a b c d e f "):
+        list(make(path, texts, [], prompt=prompt).run(texts))
+    monkeypatch.setattr(type(path.model.checkpoint), "reuses_prefixes", True)
+    list(make(path, texts, [], prompt="a b c d e f ").run(texts))
+    assert asked == [0, 0, 7]  # [CLS] among them
+    path.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +14,28 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 
-from farthing.engine.calls import Calls
-from farthing.engine.model import EmbeddingModel, load_model
-from farthing.embedding.steps import Pipeline, Totals
-from farthing.embedding.windows import SHORTEST_PREFIX, shared_prefix
+from farthing.embedding.cache import VectorCache
+from farthing.embedding.job import Job
+from farthing.embedding.scan import scan
+from farthing.embedding.steps import StepPath, Totals
+from farthing.engine.load import load_model
 from small_families import VOCABULARY, save_family
 
 WORDS = [f"w{number}" for number in range(VOCABULARY - 1)]
 PROMPT = "w1 w2 w3 w4 w5 w6 w7 "
-TEXTS = [PROMPT + " ".join(WORDS[row : row + 1 + row % 9]) for row in range(8, 48)]
+TEXTS = [" ".join(WORDS[row : row + 1 + row % 9]) for row in range(8, 48)]
+
+
+@pytest.fixture
+def path(folder: Path) -> Iterator[StepPath]:
+    """Return a path on which no prefix is made yet."""
+    made = StepPath(load_model(str(folder)))
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingModel:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small Qwen3 that takes the last token, an end-of-text token as real ones have it."""
     folder = save_family("qwen3", tmp_path_factory.mktemp("qwen3"))
     tokenizer = Tokenizer(WordLevel({word: row for row, word in enumerate([*WORDS, "</s>"])}, unk_token="w0"))
@@ -43,17 +53,22 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingModel:
     (folder / "1_Pooling").mkdir()
     pooling = {"word_embedding_dimension": 60, "pooling_mode_lasttoken": True}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
-    return load_model(str(folder))
+    return folder
 
 
-def embedded(model: EmbeddingModel, texts: list[str], prompt: str) -> tuple[npt.NDArray[np.float32], Totals]:
-    job = Pipeline(model, 64, prompt=prompt)
-    return np.concatenate([part.vectors for part in job.run(texts)]), job.totals
+def whole(path: StepPath, texts: list[str]) -> npt.NDArray[np.float32]:
+    """Return the vectors of texts with the prompt, by a job that knows nothing of it."""
+    return embedded(path, [PROMPT + text for text in texts], "")[0]
 
 
-def test_the_same_vectors_with_less_work(model: EmbeddingModel) -> None:
-    plain, without = embedded(model, TEXTS, "")
-    reused, first = embedded(model, TEXTS, PROMPT)
+def embedded(path: StepPath, texts: list[str], prompt: str) -> tuple[npt.NDArray[np.float32], Totals]:
+    job = path.job(texts, 64, prompt=prompt, cache=VectorCache(0))
+    return np.concatenate([part.vectors for part in job]), job.totals
+
+
+def test_the_same_vectors_with_less_work(path: StepPath) -> None:
+    plain, without = embedded(path, [PROMPT + text for text in TEXTS], "")
+    reused, first = embedded(path, TEXTS, PROMPT)
     np.testing.assert_allclose(reused, plain, atol=2e-5)
     different = len(set(TEXTS))
     assert without.work.reused_tokens == 0
@@ -61,55 +76,63 @@ def test_the_same_vectors_with_less_work(model: EmbeddingModel) -> None:
     assert first.work.executed_flops < 0.8 * without.work.executed_flops
     assert first.work.useful_flops == without.work.useful_flops
     assert first.input_tokens == without.input_tokens
-    again, second = embedded(model, TEXTS, PROMPT)
-    np.testing.assert_array_equal(again, reused)
+    again, second = embedded(path, TEXTS, PROMPT)
+    np.testing.assert_allclose(again, reused, atol=2e-5)
     assert second.work.reused_tokens == 7 * different
 
 
 @pytest.mark.parametrize("texts", [TEXTS[:1], TEXTS[:5], [*TEXTS[:3], TEXTS[0]]])
-def test_texts_that_are_run_at_once_reuse_it_too(model: EmbeddingModel, texts: list[str]) -> None:
-    plain, _ = embedded(model, texts, "")
-    calls = Calls(model, "latency")
+def test_texts_that_are_run_at_once_reuse_it_too(path: StepPath, texts: list[str]) -> None:
+    plain = whole(path, texts)
     steps: list[tuple[int, int]] = []
-    parts, _ = calls.embedded(
-        len(texts), lambda: iter(texts), prompt=PROMPT, on_step=lambda *step: steps.append(step)
-    )
-    (done,) = parts
-    np.testing.assert_allclose(done.vectors, plain, atol=2e-5)
-    assert done.tokens.tolist() == model.tokenizer.encode(texts).lengths
-    assert sum(count for count, _ in steps) == len(set(texts))
-    stream = model.compiled.stream("latency")
-    ids = model.tokenizer.encode(texts[:1]).ids[0]
-    past, computed = model.compiled.prefix(ids[:7])
-    assert not computed  # the call made it
-    np.testing.assert_allclose(stream.run([ids[7:]], past)[0], plain[0], atol=2e-5)
+    different = len(set(texts))
+    for making in (1, 0):
+        run = path.call(
+            texts, 0, prompt=PROMPT, cache=VectorCache(0), on_step=lambda *step: steps.append(step)
+        )
+        (done,) = run
+        np.testing.assert_allclose(done.vectors, plain, atol=2e-5)
+        assert done.tokens.tolist() == path.model.tokenizer.encode([PROMPT + text for text in texts]).lengths
+        assert run.totals.work.reused_tokens == 7 * (different - making)
+    assert sum(count for count, _ in steps) == 2 * different
 
 
-def test_texts_without_the_prompt_are_computed_whole(model: EmbeddingModel) -> None:
-    texts = [*TEXTS[:5], "w30 w31"]
-    plain, _ = embedded(model, texts, "")
-    vectors, totals = embedded(model, texts, PROMPT)
-    np.testing.assert_allclose(vectors, plain, atol=2e-5)
-    assert totals.work.reused_tokens == 0
+def test_both_modes_share_what_was_made(path: StepPath) -> None:
+    embedded(path, TEXTS, PROMPT)
+    run = path.call(TEXTS[:1], 0, prompt=PROMPT, cache=VectorCache(0))
+    list(run)
+    assert run.totals.work.reused_tokens == 7
 
 
-def test_what_is_shared_is_found_by_token() -> None:
-    prompt = np.arange(10, dtype=np.int32)
-    same = np.array([*range(10), 11, 12], np.int32)
-    joined = np.array(
-        [*range(9), 40, 41], np.int32
-    )  # the tokenizer joined the prompt's last word to the text
-    assert shared_prefix(prompt, [same, same]) == 10
-    assert shared_prefix(prompt, [same, joined]) == 9
-    assert shared_prefix(prompt, [same, prompt]) == 9  # the text that is the prompt keeps a token
-    assert shared_prefix(prompt, [same, prompt[:SHORTEST_PREFIX]]) == 0
-    assert shared_prefix(prompt, [same, np.array([7], np.int32)]) == 0
-    assert shared_prefix(prompt, []) == 10
+def test_texts_that_do_not_all_begin_so_are_computed_whole(path: StepPath) -> None:
+    """As where the tokenizer joins the prompt's end to a text."""
+    tokenized = path.model.tokenizer.encode([*(PROMPT + text for text in TEXTS[:5]), "w30 w31"]).ids
+    prompt = path.model.tokenizer.encode([PROMPT]).ids[0]
+    lane = path.model.engine.lane()
+    plain, told = lane.run(tokenized), lane.run(tokenized, prompt)
+    np.testing.assert_array_equal(told.vectors, plain.vectors)
+    assert told.work.reused_tokens == 0
+    assert lane.run(tokenized[:5], prompt).work.reused_tokens == 7 * 4
 
 
 def test_a_model_of_the_mean_reuses_nothing(tiny_bert: Path) -> None:
-    model = load_model(str(tiny_bert))
-    plain, _ = embedded(model, ["a b c d e f", "a b c d e g"], "")
-    vectors, totals = embedded(model, ["a b c d e f", "a b c d e g"], "a b c d e ")
+    path = StepPath(load_model(str(tiny_bert)))
+    plain, _ = embedded(path, ["a b c d e f", "a b c d e g"], "")
+    vectors, totals = embedded(path, ["f", "g"], "a b c d e ")
     np.testing.assert_array_equal(vectors, plain)
     assert totals.work.reused_tokens == 0
+    path.close()
+
+
+@pytest.mark.usefixtures("_calibrated")
+def test_a_prediction_knows_of_the_reuse(path: StepPath) -> None:
+    """A long prompt before short texts: the job is predicted to take less than the same tokens without one."""
+    long = " ".join(WORDS[1:31]) + " "
+    predicted = {}
+    for prompt, texts in ((long, TEXTS), ("", [long + text for text in TEXTS])):
+        job = Job(path, scan(texts), prompt=prompt)
+        list(job.run(texts))
+        assert job.prediction is not None
+        predicted[prompt] = job.prediction
+    assert predicted[long].tokens == predicted[""].tokens
+    assert predicted[long].seconds < 0.7 * predicted[""].seconds

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from farthing.engine.contract import Ids, Lane, Mode, Ran
 from farthing.engine.folder.checkpoint import read_checkpoint
 from farthing.engine.folder.locate import locate_model
 from farthing.engine.load import EmbeddingModel
+from farthing.engine.openvino.engine import _Request
 from farthing.engine.text.tokenization import TextTokenizer
 from farthing.errors import EngineError
 from farthing.theory.shapes import ModelShape
@@ -69,3 +72,16 @@ def staged_model(folder: Path, lanes: int = 2) -> tuple[EmbeddingModel, StagedEn
     checkpoint = read_checkpoint(locate_model(str(folder)))
     engine = StagedEngine(checkpoint.shape, checkpoint.dimension, lanes)
     return EmbeddingModel(checkpoint, TextTokenizer(checkpoint), engine), engine
+
+
+def choke_on(monkeypatch: pytest.MonkeyPatch, tokenizer: TextTokenizer, texts: Sequence[str]) -> None:
+    """Let the processor's engine refuse every step that holds one of these texts."""
+    bad = {tuple(ids.tolist()) for ids in tokenizer.encode(texts).ids}
+    run = _Request.run
+
+    def choking(self: _Request, texts: Sequence[Ids], past: Any) -> Ran:
+        if any(tuple(one.tolist()) in bad for one in texts):
+            raise EngineError("the device choked")
+        return run(self, texts, past)
+
+    monkeypatch.setattr(_Request, "run", choking)

@@ -189,7 +189,7 @@ def test_failed_texts_are_on_the_receipt(
     receipt = job.settle()
     assert (receipt.texts, receipt.embedded, receipt.failed) == (40, 40 - failing, failing)
     named = [f"text {row} got no vector: the device choked" for row in rows[:3]]
-    more = [f"{failing - 3} more texts got no vector"] if failing > 3 else []
+    more = [f"{failing - 3} more got no vector"] if failing > 3 else []
     assert list(receipt.warnings)[: len(named) + len(more)] == [*named, *more]
     again = job.settle(name_of=lambda row: f"in.txt: row {row}").warnings
     assert again[0] == "in.txt: row 4 got no vector: the device choked"

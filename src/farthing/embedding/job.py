@@ -201,5 +201,5 @@ class Job:
         named = [f"{name_of(row)} got no vector: {error}" for row, error in list(failed.items())[:_NAMED]]
         return [
             *named,
-            *([f"{len(failed) - _NAMED} more texts got no vector"] if len(failed) > _NAMED else []),
+            *([f"{len(failed) - _NAMED} more got no vector"] if len(failed) > _NAMED else []),
         ]

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore
 
@@ -47,10 +52,21 @@ def test_many_at_once(default: Embedder) -> None:
     asyncio.run(ask())
 
 
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_pickles_and_copies_are_made_by_settings(tiny_bert: Path, again: Any) -> None:
+    with Embedder(str(tiny_bert)) as embedder:
+        embeddings = FarthingEmbeddings(embedder, truncate_dim=10)
+        vectors = embeddings.embed_documents(["a b", "c"])
+        other = again(embeddings)
+        with other.embedder as loaded:
+            assert loaded is not embedder
+            np.testing.assert_array_equal(other.embed_documents(["a b", "c"]), vectors)
+
+
 def test_without_the_package_the_extra_is_named() -> None:
     code = (
         "import sys; sys.modules[{0!r}] = None\n"
-        "try:\n    import farthing.bulk.{1}\n"
+        "try:\n    import farthing.{1}\n"
         "except ImportError as error:\n    print(type(error).__name__, error)"
     )
     for package, name, extra in (

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import warnings
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 from farthing.embedding.embedder import Embedder
 
@@ -55,3 +60,21 @@ def test_many_at_once(default: Embedder) -> None:
         ]
 
     np.testing.assert_allclose(asyncio.run(ask()), np.tile(default.encode(TEXTS), (3, 1)), atol=1e-5)
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_pickles_and_copies_are_made_by_settings(tiny_bert: Path, again: Any) -> None:
+    with Embedder(str(tiny_bert), max_length=20) as embedder:
+        embedding = FarthingEmbedding(embedder, truncate_dim=10, embed_batch_size=7)
+        texts = ["a b", "the end " * 20]
+        vectors = embedding.get_text_embedding_batch(texts)
+        other = again(embedding)
+        with other._embedder as loaded:
+            assert loaded is not embedder
+            assert loaded.max_length == 20
+            np.testing.assert_array_equal(other.get_text_embedding_batch(texts), vectors)
+            np.testing.assert_array_equal(
+                other.get_query_embedding("a b"), embedding.get_query_embedding("a b")
+            )
+            assert (len(vectors[0]), other.embed_batch_size) == (10, 7)
+            assert other.model_name == embedding.model_name

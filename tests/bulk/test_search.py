@@ -100,6 +100,27 @@ class TestSearch:
         assert [hit.row for hit in hits] == equal[:6]
         assert {hit.score for hit in hits} == {1.0}
 
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=15)
+    @given(st.integers(1, 5000), st.sets(st.integers(0, 4999), max_size=40), st.integers(1, 30))
+    def test_rows_without_a_vector_are_no_hits(
+        self, tmp_path: Path, count: int, failed: set[int], top: int
+    ) -> None:
+        """Wherever they fall; rows after them keep their numbers and ids."""
+        failed = {row for row in failed if row < count}
+        vectors = random_vectors(count, 4, count)
+        path = str(tmp_path / "out.parquet")
+        with EmbeddingWriter(path, dimension=4, metadata={"model": "tiny"}) as writer:
+            writer.write([f"id {n}" for n in range(count)], vectors, np.ones(count, np.int32), failed)
+        assert read_header(path).rows == count
+        hits = search(path, vectors[0], top)
+        exact = vectors.astype(np.float64)
+        cosines = exact @ exact[0] / np.linalg.norm(exact, axis=1) / np.linalg.norm(exact[0])
+        good = [row for row in np.argsort(-cosines, kind="stable").tolist() if row not in failed]
+        assert len(hits) == min(top, len(good))
+        assert failed.isdisjoint(hit.row for hit in hits)
+        assert [hit.id for hit in hits] == [f"id {hit.row}" for hit in hits]
+        np.testing.assert_allclose([hit.score for hit in hits], cosines[good[:top]], atol=2e-7)
+
     def test_zeros_score_zero(self, tmp_path: Path) -> None:
         vectors = np.array([[0, 0], [-1, 0], [1, 0]], np.float32)
         path = output(tmp_path, vectors)

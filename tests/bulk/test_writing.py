@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from farthing.bulk.writing import ROWS_PER_GROUP, EmbeddingWriter
+from farthing.embedding.formats import Precision, VectorFormat
 from farthing.errors import FarthingError, InputError
 
 METADATA = {"model": "models/tiny", "revision": "53aa", "pooling": "mean"}
@@ -151,6 +152,71 @@ def test_a_failing_end_leaves_nothing(
     ):
         writer.write(*rows(1, 2))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_without_a_vector_are_null(tmp_path: Path) -> None:
+    """In whichever row group and write they fall; every other vector stands where it stood."""
+    path = tmp_path / "out.parquet"
+    total = ROWS_PER_GROUP + 700
+    failed = {0, 5, 599, 600, ROWS_PER_GROUP - 1, ROWS_PER_GROUP, total - 1}
+    ids, vectors, tokens = rows(total, 2)
+    with EmbeddingWriter(str(path), dimension=2, metadata=METADATA) as writer:
+        for start in range(0, total, 600):
+            part = slice(start, start + 600)
+            writer.write(
+                ids[part],
+                vectors[part],
+                tokens[part],
+                {row - start for row in failed if start <= row < start + 600},
+            )
+    table = pq.read_table(path)
+    assert table["id"].to_pylist() == ids
+    assert table["tokens"].to_pylist() == tokens.tolist()
+    found = table["embedding"].to_pylist()
+    assert {row for row, vector in enumerate(found) if vector is None} == failed
+    for row in set(range(total)) - failed:
+        assert found[row] == vectors[row].tolist()
+
+
+@pytest.mark.parametrize(("precision", "width"), [("int8", 4), ("float16", 4), ("ubinary", 1)])
+def test_null_in_every_format(tmp_path: Path, precision: Precision, width: int) -> None:
+    form = VectorFormat(precision, 4)
+    with EmbeddingWriter(
+        str(tmp_path / "out.parquet"), dimension=4, metadata={}, precision=precision
+    ) as writer:
+        writer.write(["a", "b"], np.ones((2, width), form.value_type), np.ones(2, np.int32), [0])
+    assert pq.read_table(tmp_path / "out.parquet")["embedding"].to_pylist() == [None, [1] * width]
+
+
+def test_a_folder_that_cannot_be_synced_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The output is in place by then: to say that it is not would be untrue."""
+    sync, opened = os.fsync, os.open
+    synced: list[bool] = []
+
+    def fail(descriptor: int) -> None:
+        folder = Path(f"/proc/self/fd/{descriptor}").resolve().is_dir()
+        synced.append(folder)
+        if folder:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with EmbeddingWriter(str(tmp_path / "out.parquet"), dimension=2, metadata={}) as writer:
+        writer.write(*rows(3, 2))
+    assert synced == [False, True]  # the file before it has its name, the folder after
+    assert pq.read_table(tmp_path / "out.parquet").num_rows == 3
+
+    def refuse(path: str | Path, flags: int, *mode: int) -> int:
+        if Path(path) == tmp_path:
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with EmbeddingWriter(str(tmp_path / "other.parquet"), dimension=2, metadata={}) as writer:
+        writer.write(*rows(3, 2))
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["other.parquet", "out.parquet"]
 
 
 def test_construction_leaves_nothing(tmp_path: Path) -> None:

@@ -118,6 +118,7 @@ class TestSearch:
         good = [row for row in np.argsort(-cosines, kind="stable").tolist() if row not in failed]
         assert len(hits) == min(top, len(good))
         assert failed.isdisjoint(hit.row for hit in hits)
+        np.testing.assert_allclose([hit.score for hit in hits], cosines[[hit.row for hit in hits]], atol=2e-7)
         assert [hit.id for hit in hits] == [f"id {hit.row}" for hit in hits]
         np.testing.assert_allclose([hit.score for hit in hits], cosines[good[:top]], atol=2e-7)
 

@@ -99,7 +99,7 @@ def search(path: str, query: npt.NDArray[np.float32], top: int) -> list[Hit]:
             column = batch.column("embedding")
             values = column.flatten().to_numpy(zero_copy_only=False)  # of the rows that have a vector
             rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
-            vectors = header.format.floats(values.reshape(len(rows), -1)).astype(np.float64)
+            vectors = header.format.floats(values.reshape(len(rows), header.format.width)).astype(np.float64)
             hits = _Batch(batch.column("id"), rows, _cosines(vectors, question), first_row)
             best = _merged(best, hits, top)
             first_row += batch.num_rows

@@ -65,9 +65,11 @@ def _quotas(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cg
     for _, controllers, path in lines:
         if controllers and "cpu" not in controllers.split(","):
             continue
-        group = root / controllers / path.strip("/")
+        # What the kernel calls "cpuacct,cpu" may be mounted the other way round, with a link of the plain name.
+        mounted = root / (controllers if not controllers or (root / controllers).is_dir() else "cpu")
+        group = mounted / path.strip("/")
         # A container may see its own group as the root, under the path that it has outside.
-        for folder in {*([group, *group.parents] if group.is_dir() else []), root / controllers}:
+        for folder in {*([group, *group.parents] if group.is_dir() else []), mounted}:
             if folder.is_relative_to(root):
                 with suppress(OSError, ValueError):
                     yield _quota(folder, "cpu.max") if not controllers else _quota(folder, "cpu.cfs_quota_us")

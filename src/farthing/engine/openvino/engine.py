@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,9 @@ from farthing.engine.machine import available_cores
 from farthing.engine.network.packing import dense_width, grid_width, packed, padded
 from farthing.engine.network.transformer import network_of
 from farthing.engine.network.weights import weights_of
-from farthing.engine.prefixes import Prefixes
 from farthing.engine.openvino.graph import prefix_graph, vector_graph
 from farthing.engine.openvino.runtime import import_openvino, openvino_errors
+from farthing.engine.prefixes import Prefixes
 from farthing.errors import EngineError, InputError
 from farthing.theory.devices import Dtype
 from farthing.theory.shapes import ModelShape
@@ -152,7 +152,9 @@ def in_file(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return values
     try:
         with tempfile.TemporaryFile(dir=user_cache_path("farthing", ensure_exists=True)) as file:
-            os.posix_fallocate(file.fileno(), 0, values.nbytes)  # a disk that is full tells here, not by a signal
+            os.posix_fallocate(
+                file.fileno(), 0, values.nbytes
+            )  # a disk that is full tells here, not by a signal
             mapped = np.memmap(file, np.float32, "r+", shape=values.shape)
     except OSError:
         return values

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from farthing.engine.folder.head import DenseActivation, Pooling
 from farthing.engine.network.ops import Sight
-from farthing.engine.network.transformer import score_scale
 from farthing.engine.network.positions import biases_by_distance
+from farthing.engine.network.transformer import score_scale
 from farthing.engine.openvino.runtime import import_openvino
 from farthing.theory.shapes import ModelShape, Norm
 

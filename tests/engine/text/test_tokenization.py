@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from farthing.engine.folder.checkpoint import Checkpoint, TruncationSide, read_checkpoint
 from farthing.engine.folder.locate import locate_model
 from farthing.engine.text.tokenization import TextTokenizer
-from farthing.errors import InputError, ModelError
+from farthing.errors import InputError, ModelError, UnsupportedModelError
 
 CLS, SEP = 2, 3
 
@@ -179,6 +179,46 @@ def test_the_end_that_the_tokenizer_appends_stays_last(
     bare = with_post_processor(checkpoint, tmp_path / "none", None)
     (bare.folder / "tokenizer_config.json").write_text(json.dumps({"add_eos_token": True}))
     assert TextTokenizer(bare, 6, side).encode(["a b c"]).lengths == [3]
+
+
+def typed(cls: int, text: int, sep: int) -> object:
+    """Return BERT's post-processor, with types of its own."""
+    parts = [
+        {"SpecialToken": {"id": "[CLS]", "type_id": cls}},
+        {"Sequence": {"id": "A", "type_id": text}},
+        {"SpecialToken": {"id": "[SEP]", "type_id": sep}},
+    ]
+    special = {
+        name: {"id": name, "ids": [one], "tokens": [name]} for name, one in (("[CLS]", CLS), ("[SEP]", SEP))
+    }
+    return {"type": "TemplateProcessing", "single": parts, "pair": parts, "special_tokens": special}
+
+
+@pytest.mark.parametrize("types", [(1, 1, 1), (1, 0, 0), (0, 1, 0), (0, 0, 1)])
+def test_types_other_than_0_are_refused_by_name(
+    checkpoint: Checkpoint, tmp_path: Path, types: tuple[int, int, int]
+) -> None:
+    """The engine adds the embedding of type 0 to every token; transformers adds that of its type."""
+    other = with_post_processor(checkpoint, tmp_path / "typed", typed(*types))
+    with pytest.raises(
+        UnsupportedModelError, match=r"typed/tokenizer\.json: its post_processor .*type_ids to 0"
+    ):
+        TextTokenizer(other)
+    without = replace(other, shape=replace(checkpoint.shape, token_types=0))
+    assert (
+        TextTokenizer(without).encode(["a"]).ids[0].tolist()
+        == TextTokenizer(checkpoint).encode(["a"]).ids[0].tolist()
+    )
+
+
+def test_types_of_0_are_taken(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """Whatever type and id the padding has that the file asks for: nothing is padded."""
+    plain = with_post_processor(checkpoint, tmp_path / "typed", typed(0, 0, 0))
+    row = json.loads((plain.folder / "tokenizer.json").read_text())
+    row["padding"] |= {"pad_type_id": 1, "pad_id": 10**6}
+    row["truncation"]["max_length"] = 2
+    (plain.folder / "tokenizer.json").write_text(json.dumps(row))
+    assert TextTokenizer(plain).encode(["a b c"]).lengths == [5]
 
 
 def test_a_text_without_any_token_is_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:

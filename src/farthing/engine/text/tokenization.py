@@ -80,6 +80,9 @@ class TextTokenizer:
             raise InputError(f"truncation_side {truncation_side!r}: expected left or right")
         self._path = checkpoint.folder / TOKENIZER_FILE
         self._tokenizer: Tokenizer = load_tokenizer(self._path)
+        baked = (self._tokenizer.truncation or {}).get("direction")
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
         self._rows, self._types = checkpoint.shape.vocabulary, checkpoint.shape.token_types
         self._check_vocabulary()
         self._special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
@@ -87,9 +90,7 @@ class TextTokenizer:
             raise InputError(
                 f"length {limit} leaves no room for text: the tokenizer adds {self._special} special tokens"
             )
-        baked = (self._tokenizer.truncation or {}).get("direction")
         self.truncation_side: str = truncation_side or checkpoint.truncation_side or baked or "right"
-        self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(limit, direction=self.truncation_side)
         if checkpoint.lowercase:
             self._lower_first()

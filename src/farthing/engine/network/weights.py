@@ -27,7 +27,7 @@ def weights_of(checkpoint: Checkpoint) -> Iterator[tuple[str, npt.NDArray[np.flo
     """
     tensors = _Tensors(checkpoint)
     shape = checkpoint.shape
-    for module, size, bias in _modules(shape):
+    for module, size, bias in modules_of(shape):
         for kind, wanted in (("weight", size), *((("bias", size[:1]),) if bias else ())):
             values = tensors.part(module, kind, wanted)
             if shape.norm_unit_offset and module.endswith("norm"):
@@ -43,7 +43,7 @@ def weights_of(checkpoint: Checkpoint) -> Iterator[tuple[str, npt.NDArray[np.flo
             yield f"dense.{index}.bias", _whole(file, "linear.bias", (dense.outputs,))
 
 
-def _modules(shape: ModelShape) -> Iterator[tuple[str, tuple[int, ...], bool]]:
+def modules_of(shape: ModelShape) -> Iterator[tuple[str, tuple[int, ...], bool]]:
     """Yield our modules with the size of their weight and whether they have a bias."""
     h, width, kv, inner = shape.hidden, shape.attention_width, shape.kv_width, shape.intermediate
     norm_bias = shape.norm == "layer_norm" and shape.norm_bias

@@ -189,6 +189,15 @@ class TorchEngine:
             made = self.forward(ids, bounds, longest, past)
         return made, 0 if model.kernel is not None else longest, filler
 
+    def keys_and_values(self, ids: Ids) -> Tensor:
+        """Launch the keys and values of a prefix, (layers, 2, P, KV heads, size); inside `running`."""
+        made = self.opened().keys_and_values(Staging(self._on).placed([ids]))
+        if (
+            self.means.compiler is not None
+        ):  # else layers are taken for texts where there happen to be as many
+            torch._dynamo.mark_static(made, [0, 1, 3, 4])
+        return made
+
     def guarded(self, what: str, work: Callable[[], Found]) -> Found:
         """Return what a work gives.
 
@@ -206,7 +215,7 @@ class TorchEngine:
         except torch.OutOfMemoryError:
             pass  # while it is handled it holds on to the memory
         except self._errors as error:
-            said = (str(error).strip() or repr(error)).splitlines()[0]
+            said = f"{type(error).__name__}: {error}".splitlines()[0]
             raise EngineError(f"{what} failed on {self.device}: {said}") from error
         if self._stream is not None:
             torch.cuda.empty_cache()
@@ -264,17 +273,17 @@ class TorchEngine:
         return compiled
 
     def _compile_and_record(self) -> None:
-        some = [np.zeros(tokens, np.int32) for tokens in (9, 12)]
-
         with self.running():
-            model = self.opened()
             if self.means.compiler is not None:
-                self.forward(*Staging(self._on).placed(some))
-                if self._prefixes is not None:
-                    past = model.keys_and_values(Staging(self._on).placed(some[:1]))
-                    self.forward(*Staging(self._on).placed(some), past)
+                # No two of texts, tokens, bounds and the prefix's tokens are as many: torch would take them for one
+                # number. Those that do not change, a norm's epsilon too, are fixed: else all would be traced twice.
+                some = [np.zeros(tokens, np.int32) for tokens in (9, 12)]
+                with torch._dynamo.config.patch(specialize_float=True):
+                    self.forward(*Staging(self._on).placed(some))
+                    if self._prefixes is not None:
+                        self.forward(*Staging(self._on).placed(some), self.keys_and_values(some[0]))
             if self.means.record is not None:
-                sizes = recorded_sizes(self.shape, padded=model.kernel is None)
+                sizes = recorded_sizes(self.shape, padded=self.opened().kernel is None)
                 self._recorded = RecordedSteps(sizes, self.forward, self.means.record, self._on)
 
 
@@ -299,7 +308,7 @@ class _Passes:
 
     def _keys_and_values(self, ids: Ids) -> Tensor:
         with self._engine.running():
-            return self._engine.opened().keys_and_values(self._staging.placed([ids]))
+            return self._engine.keys_and_values(ids)
 
 
 def _closed(*_: Any) -> Never:

@@ -515,7 +515,7 @@ def test_doctor(farthing: Farthing, minilm: Path) -> None:
     assert {"farthing", "device", "calibration"} <= report.keys()
     shown = farthing("doctor")
     assert (shown.code, shown.out) == (0, "")
-    for line in ("ready        yes", report["device"][:20], "GB", "torch", "price"):
+    for line in ("ready        yes", report["device"][:20], "GB", "openvino", "price"):
         assert line in shown.err
 
 

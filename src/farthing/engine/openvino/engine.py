@@ -145,8 +145,8 @@ class OpenVinoEngine:
 def in_file(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return values that a file backs, so that the system may take their memory back.
 
-    OpenVINO keeps what it was given beside its own order of it. What a checkpoint has in 16 bits was widened: it goes to
-    a file without a name, where there is room for one.
+    OpenVINO keeps what it was given beside its own order of it. What a checkpoint has in 16 bits was widened: it goes
+    to a file without a name, where there is room for one.
     """
     if isinstance(values, np.memmap) or values.nbytes < _WORTH_A_FILE_BYTES:
         return values

@@ -17,8 +17,8 @@ _TELEMETRY = "openvino_telemetry"
 
 _PRIMITIVES, _PRIMITIVES_KEPT = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16"
 """Kernels that the library below OpenVINO keeps: 1,024 otherwise, 60 MB over 400 shapes of steps that are no faster
-for it. It reads that once, from the environment, when the first graph is compiled; so one is, before any other thread of
-ours runs, and the variable is taken back: another copy of that library in this process, torch's, keeps what it has."""
+for it. It reads that once, from the environment, when the first graph is compiled; so one is, before any lane runs, and
+the variable is taken back: another copy of that library in this process, torch's, keeps what it has."""
 
 _importing = Lock()
 

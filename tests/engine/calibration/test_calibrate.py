@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from farthing.catalog.calibrations import calibrations_folder, load_calibration, load_model_calibration
@@ -152,6 +156,49 @@ def test_measured_once_and_then_loaded(model: EmbeddingModel, monkeypatch: pytes
     kept.write_text("{")
     ensure_calibrated(model, no_text)
     assert asked[4:] == ["model"]
+
+
+def test_calibrations_of_other_thread_counts_do_not_mix(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one core can do says nothing of two: each has its own, measured with as many lanes and kept beside."""
+    monkeypatch.setattr(calibration, "_LENGTHS", (8,))
+    monkeypatch.setattr("farthing.engine.openvino.engine.available_cores", lambda: 2)
+    asked: list[int] = []
+
+    def peak(dtype: str, device: str, cores: int) -> list[GemmRate]:
+        asked.append(cores)
+        return [GemmRate("openvino", (8, 4, 2), 1e11 * cores)]
+
+    monkeypatch.setattr(calibration, "measure_gemm_peak", peak)
+    measured = {}
+    for threads in (1, 2, None):
+        machine, of_model = ensure_calibrated(load_model(str(tiny_bert), threads=threads), no_text)
+        measured[threads] = machine, of_model
+        assert f"{threads or 2} cores" in machine.machine
+        assert (machine.peak_flops_per_s, of_model.streams) == (1e11 * (threads or 2), threads or 2)
+    assert asked == [1, 2]
+    assert measured[None] == measured[2]
+    assert len(list(calibrations_folder().glob("machine-*.json"))) == 2
+    assert len(list(calibrations_folder().glob("model-*.json"))) == 2
+
+
+def test_the_copy_is_made_by_as_many_cores_as_are_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    copies: list[int] = []
+    copy = np.copyto
+
+    def count(target: Any, source: Any) -> None:
+        copies.append(threading.get_ident())
+        time.sleep(0.02)  # or one thread would be done with it before the next begins
+        copy(target, source)
+
+    monkeypatch.setattr(np, "copyto", count)
+    monkeypatch.setattr(calibration, "_COPY_BYTES_PER_CORE", 8_000)
+    for cores in (1, 3):
+        copies.clear()
+        assert 0 < calibration._copy_bandwidth(cores) < math.inf
+        assert len(copies) == 5 * cores
+        assert len(set(copies)) == cores
 
 
 def test_the_error_of_a_lane_is_raised(model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from farthing.catalog.calibrations import save_calibration, save_model_calibration
 from farthing.engine.calibration.kept import WORTH_CHARACTERS, StepLimit
 from farthing.engine.calibration.saturation import measured_steps, saturating_tokens
-from farthing.engine.contract import Ids
+from farthing.engine.contract import Ids, Lane
 from farthing.engine.load import EmbeddingModel, load_model
 from farthing.engine.machine import library_versions, this_machine
 from farthing.theory.devices import StepTimes
@@ -41,12 +41,16 @@ class Device:
         return SimpleNamespace(failed={})
 
 
+def measured(device: Device, longest: int) -> list[tuple[int, float]]:
+    return measured_steps(cast(Lane, device), 50, longest, lambda: device.now)
+
+
 @given(st.floats(1e-8, 1e-6), st.floats(0.01, 2000), st.integers(4, 4096))
 def test_the_saturation_point_of_a_line(overhead_s: float, overhead_tokens: float, longest: int) -> None:
     """19·τ₀/α (where 5 % more are to be had), wherever the steps tell it: the overhead is up to 2,000 tokens' time."""
     token_s = overhead_s / overhead_tokens
     device = Device(overhead_s, token_s)
-    points = measured_steps(device, 50, longest, lambda: device.now)
+    points = measured(device, longest)
     for tokens, seconds in points:
         assert seconds == pytest.approx(overhead_s + token_s * tokens, rel=1e-6)
     assert device.steps == [tokens for tokens, _ in points for _ in range(3)]
@@ -63,22 +67,22 @@ def test_two_steps_of_a_slow_device_are_enough() -> None:
 
 def test_measuring_stops_where_steps_have_grown_or_time_is_up() -> None:
     quick, slow = Device(1e-3, 1e-5), Device(0.1, 0.01)
-    grown = measured_steps(quick, 50, 512, lambda: quick.now)
+    grown = measured(quick, 512)
     assert grown[-2][1] <= 4 * grown[0][1] < grown[-1][1]
-    assert len(measured_steps(slow, 50, 512, lambda: slow.now)) == 2
+    assert len(measured(slow, 512)) == 2
 
 
 def test_compiling_for_a_size_counts_as_no_step() -> None:
     """A card that compiles for seconds at each new size was taken to be saturated by its first step."""
     slow_to_start = Device(1e-4, 1e-7, first_times=100_000)
-    points = measured_steps(slow_to_start, 50, 512, lambda: slow_to_start.now)
+    points = measured(slow_to_start, 512)
     assert points[-1][0] > 2000
     assert saturating_tokens(points) > 10_000
 
 
 def test_a_device_that_no_step_fills() -> None:
     device = Device(1e-5, 0.0)
-    points = measured_steps(device, 50, 512, lambda: device.now)
+    points = measured(device, 512)
     assert saturating_tokens(points) == points[-1][0] > 10_000
 
 
@@ -105,6 +109,19 @@ def test_a_model_is_measured_once_and_for_large_jobs_only(
     assert found >= model.engine.step_tokens
     monkeypatch.setattr(StepLimit, "_measured", lambda _: pytest.fail("measured again"))
     assert limit.tokens(10**9) == limit.tokens(1) == found
+
+
+@pytest.mark.usefixtures("_own_calibrations")
+@pytest.mark.parametrize("step_tokens", [512, 1024, 8192])
+def test_a_device_has_a_floor_of_its_own(
+    model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch, step_tokens: int
+) -> None:
+    """Small calls have it without a measurement, and what is measured is no less."""
+    monkeypatch.setattr(type(model.engine), "step_tokens", step_tokens)
+    monkeypatch.setattr(StepLimit, "_measured", lambda _: 600)
+    limit = StepLimit(model)
+    assert limit.tokens(1) == step_tokens
+    assert limit.tokens(WORTH_CHARACTERS) == limit.tokens(1) == max(step_tokens, 600)
 
 
 @pytest.mark.usefixtures("_own_calibrations")

@@ -27,7 +27,7 @@ def test_embedded_in_a_format_and_searched(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(formatting, "RANGE_SAMPLE_TEXTS", 3)
     measured = (make_calibration(), make_model_calibration())
-    monkeypatch.setattr(job, "ensure_calibrated", lambda _model, _notify: measured)
+    monkeypatch.setattr(job, "ensure_calibrated", lambda *_: measured)
     Path("in.txt").write_text("\n".join(TEXTS) + "\n")
     options = ["--precision", precision, "--dimensions", "200", "-m", str(minilm)]
     assert main(["embed", "in.txt", "-o", "out.parquet", *options]) == 0

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from farthing.embedding.formats import (
-    Values,
     VectorFormat,
     cut,
     ranges_of,

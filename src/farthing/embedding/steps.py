@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Any, get_args
 
 import numpy as np
@@ -99,7 +98,6 @@ class _Step:
     run: Run
     window: Window
     batch: Batch
-    added_s: float = field(default_factory=time.perf_counter)
     arrived_s: float = field(default_factory=time.perf_counter)
 
     def take(self, lane: Lane) -> None:
@@ -228,16 +226,8 @@ class StepPath:
             cache: vectors of earlier calls.
             on_step: called after each step.
         """
-        window_texts = _AT_ONCE_TEXTS if self.mode == "latency" else WINDOW_TEXTS
-        maker = WindowMaker(
-            self.model.tokenizer,
-            self.model.engine.dimension,
-            prompt=prompt,
-            cache=cache,
-            window_texts=window_texts,
-        )
         return Run(
-            self, maker, texts, lambda: self._limit.tokens(characters), self.mode, prompt, on_step=on_step
+            self, texts, lambda: self._limit.tokens(characters), self.mode, prompt, cache, on_step=on_step
         )
 
     def job(
@@ -260,19 +250,11 @@ class StepPath:
             on_first_window: called when the first window is tokenized and before any step runs.
             on_step: called after each step.
         """
-        maker = WindowMaker(
-            self.model.tokenizer,
-            self.model.engine.dimension,
-            prompt=prompt,
-            cache=cache,
-            window_texts=WINDOW_TEXTS,
+        run = Run(
+            self, texts, lambda: step_tokens, "throughput", prompt, cache, work_class=JOB, on_step=on_step
         )
-        return Run(
-            *(self, maker, texts, lambda: step_tokens, "throughput", prompt),
-            work_class=JOB,
-            on_first_window=on_first_window,
-            on_step=on_step,
-        )
+        run.on_first_window = on_first_window
+        return run
 
     def run_alone(self, text: str) -> None:
         """Run a job of one text."""
@@ -298,27 +280,36 @@ class Run:
     Attributes:
         totals: what was done so far.
         prompt: token ids of the prompt, None for none.
+        on_first_window: called when the first window is tokenized and before any step runs.
     """
 
     def __init__(
         self,
         path: StepPath,
-        maker: WindowMaker,
         texts: Iterable[str],
         step_tokens: Callable[[], int],
         mode: Mode | None,
         prompt: str,
+        cache: VectorCache,
         *,
         work_class: int = CALL,
-        on_first_window: Callable[[Window], None] | None = None,
         on_step: Progress | None = None,
     ) -> None:
         path.lanes.require_open()
         self.totals = Totals()
         self.prompt: Ids | None = path.model.tokenizer.encode([prompt]).ids[0] if prompt else None
-        self._path, self._maker, self._texts, self._mode = path, maker, texts, mode
+        window_texts = _AT_ONCE_TEXTS if mode == "latency" else WINDOW_TEXTS
+        self._maker = WindowMaker(
+            path.model.tokenizer,
+            path.model.engine.dimension,
+            prompt=prompt,
+            cache=cache,
+            window_texts=window_texts,
+        )
+        self._path, self._texts, self._mode = path, texts, mode
         self._step_tokens, self._work_class = step_tokens, work_class
-        self._on_first_window, self._on_step = on_first_window, on_step
+        self.on_first_window: Callable[[Window], None] | None = None
+        self._on_step = on_step
         self._lock = threading.Lock()
 
     def __iter__(self) -> Iterator[EmbeddedTexts]:
@@ -326,8 +317,8 @@ class Run:
         flying: deque[tuple[Window, list[_Step]]] = deque()
         try:
             for window in self._maker.windows(self._texts):
-                if self._on_first_window is not None and not window.serial:
-                    self._on_first_window(window)
+                if self.on_first_window is not None and not window.serial:
+                    self.on_first_window(window)
                 flying.append((window, self._started(window)))
                 if len(flying) == MOST_WINDOWS:
                     yield self._finished(*flying.popleft())

@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,8 +15,7 @@ from torch import Tensor
 
 from farthing.engine.folder.checkpoint import Checkpoint, read_checkpoint
 from farthing.engine.folder.locate import locate_model
-from farthing.engine.network.transformer import Transformer
-from farthing.engine.network.weights import load_transformer
+from farthing.engine.network.weights import modules_of, weights_of
 from farthing.errors import ModelError
 
 QUERY = "encoder.layer.1.attention.self.query.weight"
@@ -22,6 +23,7 @@ KEY = "encoder.layer.1.attention.self.key.weight"
 NORM = "encoder.layer.2.output.LayerNorm.weight"
 
 Tensors = dict[str, Tensor]
+Weights = dict[str, npt.NDArray[np.float32]]
 
 
 @pytest.fixture
@@ -37,31 +39,35 @@ def rewrite(checkpoint: Checkpoint, change: Callable[[Tensors], Tensors]) -> Che
 
 def refusal(checkpoint: Checkpoint, kind: type[ModelError] = ModelError) -> str:
     with pytest.raises(ModelError) as caught:
-        load_transformer(checkpoint)
+        dict(weights_of(checkpoint))
     assert type(caught.value) is kind
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def same(ours: Transformer, other: Transformer) -> bool:
-    pairs = zip(ours.named_parameters(), other.named_parameters(), strict=True)
-    return all(name == also and torch.equal(one, two) for (name, one), (also, two) in pairs)
+def same(ours: Weights, other: Weights) -> bool:
+    return list(ours) == list(other) and all(np.array_equal(ours[name], other[name]) for name in ours)
 
 
 def test_every_tensor_is_taken(checkpoint: Checkpoint) -> None:
-    model = load_transformer(checkpoint)
-    parameters = dict(model.named_parameters())
-    tensors = load_file(checkpoint.weights[0])
-    assert sum(p.numel() for p in parameters.values()) == sum(
-        t.numel() for name, t in tensors.items() if "position_ids" not in name
+    weights, tensors = dict(weights_of(checkpoint)), load_file(checkpoint.weights[0])
+    assert sum(values.size for values in weights.values()) == sum(
+        tensor.numel() for name, tensor in tensors.items() if "position_ids" not in name
     )
-    assert all(p.dtype == torch.float32 and p.device.type == "cpu" for p in parameters.values())
-    assert not any(p.requires_grad for p in parameters.values())
-    assert not model.training
-    fused = parameters["layers.1.attention.qkv.weight"]
-    assert torch.equal(fused[:36], tensors[QUERY])
-    assert torch.equal(fused[36:72], tensors[KEY])
-    assert torch.equal(parameters["layers.2.mlp_norm.weight"], tensors[NORM])
+    assert {values.dtype for values in weights.values()} == {np.dtype(np.float32)}
+    np.testing.assert_array_equal(weights["layers.1.attention.query.weight"], tensors[QUERY])
+    np.testing.assert_array_equal(weights["layers.1.attention.key.weight"], tensors[KEY])
+    np.testing.assert_array_equal(weights["layers.2.mlp_norm.weight"], tensors[NORM])
+    assert isinstance(weights["layers.1.attention.key.weight"].base, np.memmap)  # and not read yet
+
+
+def test_each_module_says_its_sizes(checkpoint: Checkpoint) -> None:
+    weights, named = dict(weights_of(checkpoint)), {}
+    for module, size, bias in modules_of(checkpoint.shape):
+        named[f"{module}.weight"] = size
+        if bias:
+            named[f"{module}.bias"] = size[:1]
+    assert {name: values.shape for name, values in weights.items()} == named
 
 
 @pytest.mark.parametrize(
@@ -124,7 +130,7 @@ def test_a_file_that_is_something_else_is_named(checkpoint: Checkpoint) -> None:
 
 
 def test_the_encoder_of_a_task_model(checkpoint: Checkpoint) -> None:
-    plain = load_transformer(checkpoint)
+    plain = dict(weights_of(checkpoint))
     rewrite(
         checkpoint,
         lambda tensors: {
@@ -132,26 +138,43 @@ def test_the_encoder_of_a_task_model(checkpoint: Checkpoint) -> None:
             "cls.predictions.bias": torch.ones(5),
         },
     )
-    assert same(load_transformer(checkpoint), plain)
+    assert same(dict(weights_of(checkpoint)), plain)
 
 
 def test_gamma_and_beta(checkpoint: Checkpoint) -> None:
-    plain = load_transformer(checkpoint)
+    plain = dict(weights_of(checkpoint))
 
     def old(name: str) -> str:
         return name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
 
     rewrite(checkpoint, lambda tensors: {old(name): tensor for name, tensor in tensors.items()})
-    assert same(load_transformer(checkpoint), plain)
+    assert same(dict(weights_of(checkpoint)), plain)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_widened_exactly(checkpoint: Checkpoint, dtype: torch.dtype) -> None:
     rewrite(checkpoint, lambda tensors: {name: tensor.to(dtype) for name, tensor in tensors.items()})
     tensors = load_file(checkpoint.weights[0])
-    model = load_transformer(checkpoint)
-    assert all(p.dtype == torch.float32 for p in model.parameters())
-    assert torch.equal(model.get_parameter("layers.2.mlp_norm.weight"), tensors[NORM].float())
+    weights = dict(weights_of(checkpoint))
+    assert {values.dtype for values in weights.values()} == {np.dtype(np.float32)}
+    np.testing.assert_array_equal(weights["layers.2.mlp_norm.weight"], tensors[NORM].float())
+
+
+@pytest.mark.parametrize("family", ["qwen2", "modernbert", "gemma3_text"])
+def test_fused_tensors_and_norms_by_one_more(family: str, family_folder: Callable[[str], Path]) -> None:
+    """A part of a tensor is its rows; what a model adds to its norms is added here."""
+    checkpoint = read_checkpoint(locate_model(str(family_folder(family))))
+    weights, tensors = dict(weights_of(checkpoint)), load_file(checkpoint.weights[0])
+    shape = checkpoint.shape
+    if family == "modernbert":
+        fused, gated = tensors["layers.1.attn.Wqkv.weight"], tensors["layers.1.mlp.Wi.weight"]
+        np.testing.assert_array_equal(weights["layers.1.attention.key.weight"], fused[60:120])
+        np.testing.assert_array_equal(weights["layers.1.mlp.gate.weight"], gated[:88])
+        np.testing.assert_array_equal(weights["layers.1.mlp.up.weight"], gated[88:])
+        assert "layers.0.attention_norm.weight" not in weights
+    norm = tensors["layers.1.mlp_norm.weight" if family == "modernbert" else "norm.weight"]
+    ours = weights["layers.1.mlp_norm.weight" if family == "modernbert" else "norm.weight"]
+    np.testing.assert_array_equal(ours, norm.numpy() + shape.norm_unit_offset)
 
 
 def test_a_tensor_that_nothing_is_made_of_is_named(checkpoint: Checkpoint) -> None:
@@ -162,6 +185,6 @@ def test_a_tensor_that_nothing_is_made_of_is_named(checkpoint: Checkpoint) -> No
 
 
 def test_heads_and_buffers_are_left_alone(checkpoint: Checkpoint) -> None:
-    plain = load_transformer(checkpoint)
+    plain = dict(weights_of(checkpoint))
     extra = {"pooler.dense.bias": torch.ones(36), "embeddings.position_ids": torch.arange(40)[None]}
-    assert same(load_transformer(rewrite(checkpoint, lambda tensors: {**tensors, **extra})), plain)
+    assert same(dict(weights_of(rewrite(checkpoint, lambda tensors: {**tensors, **extra}))), plain)

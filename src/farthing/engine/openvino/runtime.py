@@ -69,7 +69,7 @@ def openvino_errors(what: str) -> Iterator[None]:
         what: what was being done, as it stands at the start of a sentence.
 
     Raises:
-        EngineError: OpenVINO refused; its first line says why.
+        EngineError: OpenVINO refused; its last line says why.
     """
     try:
         yield
@@ -77,4 +77,4 @@ def openvino_errors(what: str) -> Iterator[None]:
         if isinstance(error, EngineError):
             raise
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise EngineError(f"{what} failed in OpenVINO: {lines[-1] if lines else error!r}") from error
+        raise EngineError(f"{what} failed in OpenVINO: {lines[-1] if lines else repr(error)}") from error

@@ -41,13 +41,18 @@ class StagedEngine(NoopEngine):
         self.spoils: Callable[[Ids], bool] = lambda _: False
         self.ran: list[list[tuple[int, ...]]] = []
         self.made: list[Mode] = []
-        self._adding = Lock()
+        self._adding, self._closed = Lock(), False
 
     def lane(self, mode: Mode = "throughput") -> Lane:
         self.made.append(mode)
         return super().lane(mode)
 
+    def close(self) -> None:
+        self._closed = True
+
     def run(self, texts: Sequence[Ids], past: None) -> Ran:
+        if self._closed:
+            raise EngineError("the model is closed; load it again")
         self.before(texts)
         with self._adding:
             self.ran.append([tuple(one.tolist()) for one in texts])

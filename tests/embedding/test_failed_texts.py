@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from farthing.embedding.cache import VectorCache
 from farthing.embedding.embedder import Embedder
 from farthing.embedding.formats import PRECISIONS, Precision
+from farthing.engine.contract import Ran
+from farthing.engine.openvino.engine import OpenVinoEngine, _Request
+from farthing.engine.openvino.runtime import import_openvino, openvino_errors
 from farthing.errors import EngineError
 from staged_engine import choke_on
 
@@ -95,3 +100,60 @@ def test_the_cache_keeps_the_others_alone(embedder: Embedder, monkeypatch: pytes
     vectors = embedder.encode(TEXTS)  # the device is well again
     assert len(embedder.cache) == 60
     assert np.linalg.norm(vectors[7]) == pytest.approx(1, abs=1e-5)
+
+
+class Refusing:
+    """Stands for what OpenVINO raises: errors of C++, of many lines, the reason last."""
+
+    def __init__(self, real: object) -> None:
+        self._real = real
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._real, name)
+
+    def infer(self, *_: object, **__: object) -> None:
+        raise RuntimeError(
+            "Exception from src/inference/src/cpp/infer_request.cpp:223:\n\nCheck failed: no memory\n"
+        )
+
+    compile_model = infer
+
+
+@pytest.mark.parametrize("texts", [["a"], TEXTS])
+def test_what_openvino_raises_is_an_error_of_the_engine(
+    embedder: Embedder, monkeypatch: pytest.MonkeyPatch, texts: list[str]
+) -> None:
+    """One line, of what failed and why."""
+    engine = embedder.model.engine
+    assert isinstance(engine, OpenVinoEngine)
+    with monkeypatch.context() as inner:
+        inner.setattr(engine, "_core", Refusing(engine._core))
+        with pytest.raises(
+            EngineError, match=r"^compiling the model failed in OpenVINO: Check failed: no memory$"
+        ):
+            embedder.encode(texts)
+    embedder.encode(texts)
+    embedder.cache = VectorCache(0)
+    run = _Request.run
+
+    def refusing(self: _Request, *arguments: Any) -> Ran:
+        if not isinstance(self._request, Refusing):
+            self._request = Refusing(self._request)
+        return run(self, *arguments)
+
+    monkeypatch.setattr(_Request, "run", refusing)
+    with pytest.raises(
+        EngineError,
+        match=r"^text 0 got no vector: a step of 1 texts, .* failed in OpenVINO: Check failed: no memory$",
+    ):
+        embedder.encode(texts)
+
+
+def test_what_openvino_really_raises(tmp_path: Path) -> None:
+    with (
+        pytest.raises(EngineError, match=r"^reading failed in OpenVINO: .+") as caught,
+        openvino_errors("reading"),
+    ):
+        import_openvino().Core().compile_model(str(tmp_path / "no such file.xml"), "CPU")
+    assert "\n" not in str(caught.value)
+    assert type(caught.value.__cause__) is RuntimeError

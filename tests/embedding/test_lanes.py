@@ -240,6 +240,29 @@ def test_closing_ends_whoever_waits(tiny_bert: Path) -> None:
             run(path, ["a"])
 
 
+def test_closing_waits_for_no_input(tiny_bert: Path) -> None:
+    """What is read by the time that it stalls is run; closing ends the lanes and not the reader."""
+    path = StepPath(staged_model(tiny_bert)[0])
+    stalled, go_on = threading.Event(), threading.Event()
+
+    def texts() -> Iterator[str]:
+        yield from texts_of("a", 10_000)
+        stalled.set()
+        assert go_on.wait(WAIT_S)
+        yield from texts_of("b", 10_000)
+
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(lambda: joined(job(path, texts())))
+        assert stalled.wait(WAIT_S)
+        before = time.monotonic()
+        path.close()
+        assert time.monotonic() - before < WAIT_S / 2
+        assert not reading.done()
+        go_on.set()
+        with pytest.raises(EngineError, match="the model is closed"):
+            reading.result(WAIT_S)
+
+
 def test_closing_from_a_lane(tiny_bert: Path) -> None:
     """As happens where a lane's own thread collects the garbage that an embedder has become."""
     path = StepPath(staged_model(tiny_bert)[0])

@@ -85,7 +85,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     subjects = [Subject(bench, name, toy=given.toy) for name in given.models]
     _predict(document, bench, subjects, given.predict_as)
     report.saved(path, document)
-    torch._dynamo.config.recompile_limit *= 2  # a model in bf16 and one in FP8 share their layers' code
     peaks, failed = Peaks(bench), False
     for subject in subjects:
         for part in given.parts:

@@ -12,40 +12,41 @@ import random
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
 from corpora import SHARED_SCIFACT
+from farthing.engine.contract import Lane, Vectors
 from farthing.engine.folder.checkpoint import Checkpoint, read_checkpoint
 from farthing.engine.folder.locate import locate_model
-from farthing.engine.network.packing import packed
-from farthing.engine.quantized import Kind, quantized
 from farthing.engine.text.tokenization import TextTokenizer
-from farthing.engine.network.transformer import Transformer
+from farthing.engine.torch.engine import TorchEngine
+from farthing.engine.torch.fp8 import quantize
 from farthing.engine.torch.vector_error import vector_error
-from farthing.engine.network.weights import load_transformer
+from farthing.engine.torch.weights import Weights
 from farthing.scheduling.batching import batches_by_length
+from farthing.theory.devices import Dtype
+from int8 import quantize_int8
 from results_file import save
 from scifact_ndcg import ndcg_at_10
 
-Vectors = npt.NDArray[np.float32]
+Quantize = Callable[[Weights], None]
 
 BATCH_TOKENS = 2048
 """Small enough that activations stay in the processor's caches while they are quantized."""
 
-SETTINGS: dict[str, tuple[torch.dtype, Kind | None]] = {
-    "fp32": (torch.float32, None),
-    "bf16": (torch.bfloat16, None),
-    "fp8 linear layers, rest bf16": (torch.bfloat16, "fp8"),
-    "fp8 linear layers, rest fp32": (torch.float32, "fp8"),
-    "int8 weights and activations, rest fp32": (torch.float32, "int8"),
-    "int8 weights, rest fp32": (torch.float32, "int8_weights"),
+SETTINGS: dict[str, tuple[Dtype, Quantize | None]] = {
+    "fp32": ("fp32", None),
+    "bf16": ("bf16", None),
+    "fp8 linear layers, rest bf16": ("bf16", quantize),
+    "fp8 linear layers, rest fp32": ("fp32", quantize),
+    "int8 weights and activations, rest fp32": ("fp32", quantize_int8),
+    "int8 weights, rest fp32": ("fp32", partial(quantize_int8, activations=False)),
 }
-"""dtype of what is not quantized, and what the linear layers become. The first is the reference of the others."""
+"""dtype of what is not quantized, and what becomes of the layers' weights. The first is the reference of the others."""
 
 
 def main() -> None:
@@ -105,12 +106,9 @@ def measured(checkpoint: Checkpoint, folder: Path) -> list[dict[str, Any]]:
     tokenizer = TextTokenizer(checkpoint)
     rows: list[dict[str, Any]] = []
     reference: Vectors | None = None
-    for name, (dtype, kind) in SETTINGS.items():
-        model = load_transformer(checkpoint, dtype)
-        if kind is not None:
-            model = quantized(model, kind)
+    for name, (dtype, become) in SETTINGS.items():
         made: list[Vectors] = []
-        ndcg = ndcg_at_10(folder, encoder(model, tokenizer, made))
+        ndcg = ndcg_at_10(folder, encoder(lane_of(checkpoint, dtype, become), tokenizer, made))
         vectors = np.concatenate(made)
         reference = vectors if reference is None else reference
         error = vector_error(reference, vectors, "fp32")
@@ -120,21 +118,28 @@ def measured(checkpoint: Checkpoint, folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def encoder(
-    model: Transformer, tokenizer: TextTokenizer, made: list[Vectors]
-) -> Callable[[list[str]], Vectors]:
+def lane_of(checkpoint: Checkpoint, dtype: Dtype, become: Quantize | None) -> Lane:
+    """Return a lane of a model on the processor, its weights quantized if told so."""
+    engine = TorchEngine(checkpoint, dtype, "cpu")
+    assert engine.model is not None
+    if become is not None:
+        become(engine.model.weights)
+    return engine.lane()
+
+
+def encoder(lane: Lane, tokenizer: TextTokenizer, made: list[Vectors]) -> Callable[[list[str]], Vectors]:
     """Return what embeds texts, and puts the vectors of each call into `made` as well."""
 
     def encode(texts: list[str]) -> Vectors:
         tokenized = tokenizer.encode(texts)
         vectors: Vectors | None = None
         for batch in batches_by_length(tokenized.lengths, BATCH_TOKENS):
-            step = packed([tokenized.ids[row] for row in batch.rows])
-            with torch.inference_mode():
-                found = model(*map(torch.from_numpy, step.inputs)).float().numpy()
+            done = lane.run([tokenized.ids[row] for row in batch.rows])
+            for error in done.failed.values():
+                raise error
             if vectors is None:
-                vectors = np.empty((len(texts), found.shape[1]), np.float32)
-            vectors[list(batch.rows)] = found
+                vectors = np.empty((len(texts), done.vectors.shape[1]), np.float32)
+            vectors[list(batch.rows)] = done.vectors
         assert vectors is not None
         made.append(vectors)
         return vectors

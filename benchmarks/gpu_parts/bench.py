@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from farthing.engine.network.packing import Ids
+from farthing.engine.contract import Ids
 from farthing.theory.lengths import PROFILES
 from gpu_parts.device import Device
 

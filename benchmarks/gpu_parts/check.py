@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
 
-from farthing.engine.compiled import Vectors
-from farthing.engine.network.packing import Ids
-from farthing.engine.quantized import quantized
-from farthing.engine.torch.replica import Replica, Stream, prepared
-from farthing.engine.network.transformer import Transformer
-from farthing.engine.torch.varlen import Kernel, torch_kernel
+from farthing.engine.contract import Ids, Vectors
+from farthing.engine.torch.engine import DTYPES, Means, TorchEngine
+from farthing.engine.torch.varlen import Kernel, kernel_for
 from farthing.engine.torch.vector_error import vector_error
+from farthing.theory.devices import Dtype
 from farthing.theory.shapes import ModelShape
 from gpu_parts.bench import Bench
 from gpu_parts.matmuls import Peaks
-from gpu_parts.models import DTYPE, Subject, release
+from gpu_parts.models import Subject, release
 from gpu_parts.tables import markdown
 
 REFERENCE_SHARE = 0.6
 """Share of the device's memory that the fp32 reference may take."""
 
-Prepare = Callable[[Transformer], Replica]
+Ways = Mapping[str, tuple[Dtype, Means | None]]
+"""By name, the dtype of the products and what makes an engine fast; None for its own choice."""
 
 
 def fitting_layers(shape: ModelShape, memory_bytes: int | None) -> int:
@@ -38,54 +36,51 @@ def fitting_layers(shape: ModelShape, memory_bytes: int | None) -> int:
 
 
 def compiler_of(bench: Bench) -> str:
-    """Return what layers are compiled with: on a CPU they are only traced, and run as written."""
+    """Return what the network is compiled with: on a CPU it is only traced, and runs as written."""
     return "inductor" if bench.device.cuda else "eager"
 
 
-def ways(bench: Bench, kernel: Kernel | None) -> dict[str, tuple[bool, Prepare]]:
-    """Return by name whether the linear layers are FP8, and what makes a replica of a model.
+def ways(bench: Bench, kernel: Kernel | None) -> Ways:
+    """Return the ways of running a model.
 
     Args:
         bench: the device.
         kernel: of attention without padding, where there is one.
     """
-    device, compiler = bench.device.torch, compiler_of(bench)
-    found: dict[str, tuple[bool, Prepare]] = {
-        "bf16, as written, on a padded grid": (False, lambda model: Replica(model, device)),
-        "bf16, compiled, on a padded grid": (False, lambda model: Replica(model, device, compiler=compiler)),
-        "bf16, as the engine runs it": (False, lambda model: prepared(model, device, DTYPE)),
-        "fp8, as written, on a padded grid": (True, lambda model: Replica(model, device)),
-        "fp8, as the engine runs it": (True, lambda model: prepared(model, device, DTYPE)),
+    found: dict[str, tuple[Dtype, Means | None]] = {
+        "bf16, as written, on a padded grid": ("bf16", Means()),
+        "bf16, compiled, on a padded grid": ("bf16", Means(compiler=compiler_of(bench))),
+        "bf16, as the engine runs it": ("bf16", None),
+        "fp8, as written, on a padded grid": ("fp8", Means()),
+        "fp8, as the engine runs it": ("fp8", None),
     }
     if kernel is not None:
-        found["bf16, as written, without padding"] = (
-            False,
-            lambda model: Replica(model, device, kernel=kernel),
-        )
+        found["bf16, as written, without padding"] = "bf16", Means(kernel)
     return found
 
 
 def measure(bench: Bench, subject: Subject, _peaks: Peaks) -> dict[str, Any]:
     """Return deviation and cosines of each way to the reference."""
-    return compared(bench, subject, ways(bench, torch_kernel() if bench.device.cuda else None))
+    return compared(
+        bench, subject, ways(bench, kernel_for(subject.shape, DTYPES["bf16"], bench.device.torch))
+    )
 
 
-def compared(bench: Bench, subject: Subject, wanted: Mapping[str, tuple[bool, Prepare]]) -> dict[str, Any]:
+def compared(bench: Bench, subject: Subject, wanted: Ways) -> dict[str, Any]:
     """Return deviation and cosines of some ways."""
     layers = fitting_layers(subject.shape, bench.device.memory_bytes)
     mean = max(2, subject.sequence // 4)
     texts = bench.ragged(subject.shape.vocabulary, bench.sizes.check_texts, mean, subject.sequence)
-    exact = _vectors(Replica(subject.transformer(torch.float32, layers), bench.device.torch), texts)
+    exact = _vectors(subject.new_engine("fp32", layers=layers, means=Means()), texts)
     release(bench.device)
     found: dict[str, Any] = {}
-    for name, (small, prepare) in bench.budget.within(wanted.items()):
-        model = subject.transformer(layers=layers)
-        replica = prepare(quantized(model, "fp8") if small else model)
-        found[name] = _distance(exact, _vectors(replica, texts))
+    for name, (dtype, means) in bench.budget.within(wanted.items()):
+        engine = subject.new_engine(dtype, layers=layers, means=means)
+        found[name] = _distance(exact, _vectors(engine, texts))
         if name == "bf16, as the engine runs it":
-            alone = np.concatenate([_vectors(replica, [text]) for text in texts])
+            alone = np.concatenate([_vectors(engine, [text]) for text in texts])
             found["bf16, each text alone, small steps recorded"] = _distance(exact, alone)
-        del model, replica
+        engine.close()
         release(bench.device)
     return {
         "compiler": compiler_of(bench),
@@ -96,12 +91,15 @@ def compared(bench: Bench, subject: Subject, wanted: Mapping[str, tuple[bool, Pr
     }
 
 
-def _vectors(replica: Replica, texts: list[Ids]) -> Vectors:
-    return Stream(replica).run(texts).copy()
+def _vectors(engine: TorchEngine, texts: list[Ids]) -> Vectors:
+    done = engine.lane().run(texts)
+    for error in done.failed.values():
+        raise error
+    return done.vectors
 
 
 def _distance(exact: Vectors, found: Vectors) -> dict[str, Any]:
-    """Return cosines, and max‖a−b‖ / median‖a−mean‖, to which a lost bias is not blind (facts/cpu.md)."""
+    """Return cosines, and max‖a−b‖ / median‖a−mean‖, to which a lost bias is not blind."""
     spread = np.median(np.linalg.norm(exact - exact.mean(axis=0), axis=1))
     deviation = float(np.linalg.norm(found - exact, axis=1).max() / spread)
     return asdict(vector_error(exact, found, against="fp32")) | {"deviation": deviation}

@@ -1,12 +1,13 @@
 """Generation with the same weights, for contrast: one decode step at many batches. Is it ever bound by compute?
 
-The step is the model's own layers over one token of each sequence, attention over a cache of keys and values, and
-the vocabulary's product. Rotary positions are left out: they are no product and move few bytes.
+The step is the engine's own network over one token of each sequence, attention over a cache of keys and values, and
+the vocabulary's product.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -14,13 +15,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from farthing.engine.network.transformer import Layer, Transformer
+from farthing.engine.folder.head import Pooling
+from farthing.engine.network.ops import Sight
+from farthing.engine.network.transformer import vectors
+from farthing.engine.torch.model import Model
+from farthing.engine.torch.ops import TorchOps
+from farthing.engine.torch.staging import Inputs
 from farthing.theory.generation import decode_operations, kv_cache_bytes
 from farthing.theory.roofline import arithmetic_intensity, bytes_moved, ridge_point, total_flops
 from gpu_parts.bench import Bench
-from gpu_parts.device import Work
 from gpu_parts.matmuls import Peaks
-from gpu_parts.models import DTYPE, Subject
+from gpu_parts.models import Subject, model_of
 from gpu_parts.tables import markdown, ms, number, share, tflops
 
 ROOM = 0.9
@@ -34,46 +39,46 @@ class Caches:
     states: Tensor
 
     @classmethod
-    def random(cls, model: Transformer, batch: int, context: int) -> Caches:
+    def random(cls, model: Model, batch: int, context: int) -> Caches:
         """Return full caches of random states, on the model's device."""
-        shape, device = model.shape, model.embeddings.tokens.weight.device
-        states = torch.empty(
-            shape.layers, 2, batch, shape.kv_heads, context, shape.head_size, device=device, dtype=DTYPE
-        )
-        return cls(states.normal_())
+        shape, table = model.network.shape, model.weights.of("embeddings.tokens").weight
+        sizes = (shape.layers, 2, batch, shape.kv_heads, context, shape.head_size)
+        return cls(torch.empty(sizes, device=table.device, dtype=table.dtype).normal_())
 
 
-def decode_work(model: Transformer, caches: Caches, ids: Tensor) -> Work:
+class DecodeOps(TorchOps):
+    """The network's operations over the newest token of each sequence, whose others are in the cache."""
+
+    def __init__(self, model: Model, caches: Caches, ids: Tensor) -> None:
+        bounds = torch.arange(len(ids) + 1, dtype=torch.int32, device=ids.device)
+        super().__init__(model.network.shape, model.weights, None, Inputs(ids, bounds, 1))
+        self._caches = caches
+        self.positions = torch.full_like(ids, caches.states.shape[4] - 1)
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, sight: Sight, _kept: Pooling | None
+    ) -> Tensor:
+        """Return the mixed values of each newest token, whose key and value go into the cache first."""
+        keys, values = self._caches.states[sight.layer]
+        keys[:, :, -1], values[:, :, -1] = key, value
+        # The queries of a group ask the same keys: taken as so many queries, each key is read once.
+        grouped = query.reshape(len(query), key.shape[1], -1, query.shape[2])
+        mixed = functional.scaled_dot_product_attention(grouped, keys, values, scale=sight.scale)
+        return mixed.reshape(len(query), -1)
+
+
+def decode_work(model: Model, caches: Caches, ids: Tensor) -> Callable[[], Tensor]:
     """Return a step that takes the newest token of each sequence, (B,), and gives the scores of the next, (B, V).
 
     The newest token is the last of the cache: its keys and values are written there first.
     """
-    shape = model.shape
-    kv_heads, groups, size = shape.kv_heads, shape.heads // shape.kv_heads, shape.head_size
-    widths = [shape.attention_width, shape.kv_width, shape.kv_width]
+    network = replace(model.network, pooling="last_token", normalize=False, trim=False)
+    table = model.weights.of("embeddings.tokens").weight
 
     def work() -> Tensor:
         with torch.inference_mode():
-            x = model.embeddings.tokens(ids)
-            for layer, (keys, values) in zip(model.layers, caches.states, strict=True):
-                assert isinstance(layer, Layer)
-                assert layer.attention_norm is not None
-                attention = layer.attention
-                query, key, value = attention.qkv(layer.attention_norm(x)).split(widths, dim=-1)
-                query = query.reshape(-1, kv_heads, groups, size)
-                key = key.reshape(-1, kv_heads, size)
-                if attention.query_norm is not None and attention.key_norm is not None:
-                    query, key = attention.query_norm(query), attention.key_norm(key)
-                keys[:, :, -1], values[:, :, -1] = key, value.reshape(-1, kv_heads, size)
-                # The queries of a group ask the same keys: taken as so many queries, each key is read once.
-                mixed = functional.scaled_dot_product_attention(
-                    query, keys, values, scale=attention.sight.scale
-                )
-                x = x + attention.output(mixed.reshape(x.shape[0], -1))
-                x = x + layer.mlp(layer.mlp_norm(x))
-            assert model.norm is not None
-            scores: Tensor = functional.linear(model.norm(x), model.embeddings.tokens.weight)
-        return scores
+            states = vectors(DecodeOps(model, caches, ids), network)
+            return functional.linear(states.to(table.dtype), table)
 
     return work
 
@@ -84,8 +89,8 @@ def measure(bench: Bench, subject: Subject, peaks: Peaks) -> dict[str, Any]:
     if not shape.causal or shape.norm_place != "pre":
         return {"skipped": "the model reads both ways and cannot write"}
     peak, bandwidth = peaks.best(subject), bench.device.copy_bytes_per_s()
-    # Its parts, not its compiled layers: CUDA graphs take the launches away, and products and cache take the time.
-    model = subject.replica().model
+    # As it is written: CUDA graphs take the launches away, and products and cache take the time.
+    model = model_of(subject.engine())
     found: dict[str, Any] = {}
     for context, batch in bench.budget.within(product(bench.sizes.contexts, bench.sizes.decode_batches)):
         name, needed, free = (
@@ -99,7 +104,7 @@ def measure(bench: Bench, subject: Subject, peaks: Peaks) -> dict[str, Any]:
             }
             continue
         caches = Caches.random(model, batch, context)
-        ids = torch.randint(shape.vocabulary, (batch,), device=bench.device.torch)
+        ids = torch.randint(shape.vocabulary, (batch,), device=bench.device.torch, dtype=torch.int32)
         work = bench.device.recorded(decode_work(model, caches, ids))
         seconds = bench.median_s(work)
         del work, caches

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from farthing.engine.machine import this_machine
-from farthing.engine.torch.recorded import recorded_on_cuda
+from farthing.engine.torch.recorded import cuda_graphs
 
 Work = Callable[[], Any]
 
@@ -77,7 +77,14 @@ class Device:
 
     def recorded(self, work: Work) -> Work:
         """Return the work as a CUDA graph, so that no launch is waited for; as it is on a CPU."""
-        return recorded_on_cuda(work) if self.cuda else work
+        if not self.cuda:
+            return work
+        stream: Any = torch.cuda.Stream(self.torch)  # type: ignore[no-untyped-call]
+        self.finish()
+        with torch.cuda.stream(stream):
+            replay = cuda_graphs(stream)(work)
+        self.finish()
+        return replay
 
     def elapsed_s(self, work: Work, times: int = 1) -> float:
         """Return the device's seconds of one `work`, done `times` times without a pause."""

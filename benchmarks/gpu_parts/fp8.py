@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from farthing.engine.torch.fp8 import runs_fp8
-from farthing.engine.quantized import failed_shapes
-from farthing.engine.torch.replica import Stream
+from farthing.engine.torch.fp8 import REFUSED, runs_fp8
 from farthing.engine.torch.vector_error import vector_error
 from farthing.theory.roofline import mfu
-from farthing.theory.work import packed_batch_work
+from farthing.theory.work import WorkCounter
 from gpu_parts.bench import Bench
 from gpu_parts.matmuls import Peaks
 from gpu_parts.models import Subject, forward_work
@@ -19,9 +17,9 @@ from gpu_parts.tables import markdown, ms, share
 
 def measure(bench: Bench, subject: Subject, peaks: Peaks) -> dict[str, Any]:
     """Return the seconds of both at several batches, measured in turns, and the error over ragged texts."""
-    exact, small, shape = subject.replica(), subject.replica("fp8"), subject.shape
+    exact, small, shape = subject.engine(), subject.engine("fp8"), subject.shape
     texts = bench.ragged(shape.vocabulary, bench.sizes.check_texts, subject.sequence // 4, subject.sequence)
-    error = vector_error(Stream(exact).run(texts).copy(), Stream(small).run(texts), against="bf16")
+    error = vector_error(exact.lane().run(texts).vectors, small.lane().run(texts).vectors, against="bf16")
     best = {dtype: peaks.best(subject, dtype) for dtype in ("bf16", "fp8")}
     found: dict[str, Any] = {}
     batches = [n for n in bench.sizes.batches if n * subject.sequence <= subject.most_tokens]
@@ -32,7 +30,7 @@ def measure(bench: Bench, subject: Subject, peaks: Peaks) -> dict[str, Any]:
             rounds=bench.sizes.rounds,
             least_s=bench.sizes.least_s,
         )
-        flops = packed_batch_work(shape, [subject.sequence] * batch).useful_flops
+        flops = WorkCounter(shape, trim=False).step([subject.sequence] * batch).total.useful_flops
         found[f"{batch}×{subject.sequence}"] = {
             "batch": batch,
             "length": subject.sequence,
@@ -42,12 +40,11 @@ def measure(bench: Bench, subject: Subject, peaks: Peaks) -> dict[str, Any]:
             "bf16_mfu": mfu(flops, seconds["bf16"], best["bf16"]),
             "fp8_mfu": mfu(flops, seconds["fp8"], best["fp8"]),
         }
-    refused = failed_shapes(small.model)
     return {
         "emulated": not runs_fp8(bench.device.torch),
         "best_product_flops_per_s": best,
         "vector_error": asdict(error),
-        "refused_shapes": {name: [asdict(one) for one in shapes] for name, shapes in refused.items()},
+        "refused_shapes": [shape._asdict() for shape in sorted(REFUSED)],
         "cells": found,
     }
 
@@ -67,7 +64,7 @@ def table(figures: dict[str, Any]) -> list[str]:
     )
     error = figures["vector_error"]
     emulated = " FP8 is emulated here: its speed says nothing." if figures["emulated"] else ""
-    refused = f" Products refused by the library in {len(figures['refused_shapes'])} layers." * bool(
+    refused = f" The library refused {len(figures['refused_shapes'])} shapes." * bool(
         figures["refused_shapes"]
     )
     return [

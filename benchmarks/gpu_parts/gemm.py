@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from farthing.engine.network.transformer import Layer, Transformer
+from farthing.engine.torch.model import Model
 from farthing.theory.roofline import mfu
-from farthing.theory.work import packed_batch_work
+from farthing.theory.work import WorkCounter
 from gpu_parts.bench import Bench
 from gpu_parts.device import Kernel, Work
 from gpu_parts.matmuls import Peaks
-from gpu_parts.models import Subject, forward_work
+from gpu_parts.models import Subject, forward_work, model_of
 from gpu_parts.tables import markdown, ms, share
 
 _GROUPS = {
@@ -40,13 +40,14 @@ def group_of(kernel: str) -> str:
 
 def measure(bench: Bench, subject: Subject, peaks: Peaks) -> dict[str, Any]:
     """Return the kernels' seconds of whole steps and of their plain products, profiled in turns."""
-    replica, peak = subject.replica(), peaks.best(subject)
+    engine, peak = subject.engine(), peaks.best(subject)
+    model = model_of(engine)
     found: dict[str, Any] = {}
     batches = [n for n in (1, *bench.sizes.batches) if n * subject.sequence <= subject.most_tokens]
     for batch in bench.budget.within(sorted(set(batches))):
         texts = bench.uniform(subject.shape.vocabulary, batch, subject.sequence)
-        step = forward_work(bench, replica, texts)
-        plain = plain_work(replica.model, batch * subject.sequence, batch)
+        step = forward_work(bench, engine, texts)
+        plain = plain_work(model, batch * subject.sequence, batch)
         steps, plains = [], []
         for _ in range(_TURNS):
             steps.append(bench.device.kernels(step, _TIMES))
@@ -55,7 +56,7 @@ def measure(bench: Bench, subject: Subject, peaks: Peaks) -> dict[str, Any]:
         kernel_s = {group: median(one[group] for one in shares) for group in shares[0]}
         plain_s = median(sum(kernel.seconds for kernel in kernels) for kernels in plains)
         step_s = bench.median_s(step)
-        work = packed_batch_work(subject.shape, [subject.sequence] * batch, trim=replica.model.trimmed)
+        work = WorkCounter(subject.shape, trim=model.network.trim).step([subject.sequence] * batch).total
         found[f"{batch}×{subject.sequence}"] = {
             "batch": batch,
             "length": subject.sequence,
@@ -86,7 +87,7 @@ def _grouped(kernels: Iterable[Kernel]) -> dict[str, float]:
     return seconds
 
 
-def plain_work(model: Transformer, tokens: int, texts: int) -> Work:
+def plain_work(model: Model, tokens: int, texts: int) -> Work:
     """Return all matrix products of a step one after another, with the model's own weights and random input."""
     products = list(step_products(model, tokens, texts))
     inputs = {
@@ -102,22 +103,20 @@ def plain_work(model: Transformer, tokens: int, texts: int) -> Work:
     return work
 
 
-def step_products(model: Transformer, tokens: int, texts: int) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+def step_products(model: Model, tokens: int, texts: int) -> Iterator[tuple[int, Tensor, Tensor | None]]:
     """Yield (rows, weight, bias) of each product of a step: the last layer's as it is trimmed."""
-    width = model.shape.attention_width
-    for index, layer in enumerate(model.layers):
-        assert isinstance(layer, Layer)
-        attention, mlp = layer.attention, layer.mlp
-        trimmed = model.trimmed and index == len(model.layers) - 1
-        rows = texts if trimmed else tokens
-        weight, bias = attention.qkv.weight, attention.qkv.bias
-        if trimmed:
+    shape, stacks = model.network.shape, model.weights.stacks
+    for name, stack in stacks.items():
+        if not name.startswith("layers.") or stack.weight.dim() < 2:
+            continue
+        weight, bias = stack.weight, stack.bias
+        trimmed = model.network.trim and name.startswith(f"layers.{shape.layers - 1}.")
+        if trimmed and name.endswith(".qkv"):
+            width = shape.attention_width
             yield texts, weight[:width], None if bias is None else bias[:width]
             yield tokens, weight[width:], None if bias is None else bias[width:]
         else:
-            yield tokens, weight, bias
-        for linear in (attention.output, mlp.up, mlp.down):
-            yield rows, linear.weight, linear.bias
+            yield texts if trimmed else tokens, weight, bias
 
 
 def table(figures: dict[str, Any]) -> list[str]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from farthing.engine.network.packing import Ids
-from farthing.engine.torch.replica import Replica, Stream
+from farthing.engine.contract import Ids
+from farthing.engine.torch.engine import TorchEngine
 from farthing.theory.shapes import ModelShape
 from gpu_parts.bench import Bench, Sizes
 from gpu_parts.matmuls import Peaks
@@ -40,7 +40,7 @@ def cells(sizes: Sizes, shape: ModelShape, most_tokens: int) -> list[tuple[int, 
 
 def measure(bench: Bench, subject: Subject, peaks: Peaks) -> dict[str, Any]:
     """Return the cells of the grid, each a batch of one length or of ragged ones, for us and for them."""
-    replica, peak = subject.replica(), peaks.best(subject)
+    engine, peak = subject.engine(), peaks.best(subject)
     shape, sizes = subject.shape, bench.sizes
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -51,7 +51,7 @@ def measure(bench: Bench, subject: Subject, peaks: Peaks) -> dict[str, Any]:
                 longest = min(shape.max_positions, RAGGED_MOST * length)
                 kinds["ragged"] = bench.ragged(shape.vocabulary, batch, length, longest)
             for kind, texts in kinds.items():
-                cell = _cell(bench, subject, replica, peers, texts, peak)
+                cell = _cell(bench, subject, engine, peers, texts, peak)
                 found[f"{kind} {batch}×{length}"] = {
                     "kind": kind,
                     "batch": batch,
@@ -64,20 +64,20 @@ def measure(bench: Bench, subject: Subject, peaks: Peaks) -> dict[str, Any]:
 def _cell(
     bench: Bench,
     subject: Subject,
-    replica: Replica,
+    engine: TorchEngine,
     peers: dict[str, Peer],
     texts: Sequence[Ids],
     peak: float,
 ) -> dict[str, Any]:
     """Return the seconds of one step alone and of many, and those of their batch of the same texts."""
-    stream = Stream(replica)
-    step_s = bench.median_s(lambda: stream.run(texts), wall=True)
+    lane = engine.lane()
+    step_s = bench.median_s(lambda: lane.run(texts), wall=True)
     times = max(_FEWEST_STEPS, min(100, math.ceil(4 * bench.sizes.least_s / step_s)))
     turns = _TURNS if step_s < _SLOW_S else 1
-    many_s = median(steps_s(replica, [texts] * times) for _ in range(turns)) / times
+    many_s = median(steps_s(engine, [texts] * times) for _ in range(turns)) / times
     cell: dict[str, Any] = {
         "step_s": step_s,
-        "peak_memory_bytes": bench.device.peak_bytes(lambda: stream.run(texts)),
+        "peak_memory_bytes": bench.device.peak_bytes(lambda: lane.run(texts)),
         "farthing": ours(subject, texts, many_s, peak),
         "sentence_transformers": {},
     }

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from farthing.engine.network.packing import Ids
-from farthing.engine.torch.replica import Replica, Stream
+from farthing.engine.contract import Ids
+from farthing.engine.torch.engine import TorchEngine
 from gpu_parts.bench import Bench
 from gpu_parts.matmuls import Peaks
 from gpu_parts.models import Subject, forward_work
@@ -30,16 +30,16 @@ from gpu_parts.saturation import GAIN
 from gpu_parts.tables import markdown, ms
 
 ARTICLE = {"tokens": 1040, "one": 25.35, "eight": 32.78}
-"""Embeddings per second of the article's H100 at 1 and 8 requests. Source: facts/article.md, table 1."""
+"""Embeddings per second of the article's H100 at 1 and 8 requests. Source: docs/concepts/article.md."""
 
 _WARMUPS, _TURNS = 2, 7
 
 Waiting = SimpleQueue[tuple[list[Ids], Future[npt.NDArray[np.float32]]] | None]
 
 
-def _work_off(waiting: Waiting, replica: Replica) -> None:
+def _work_off(waiting: Waiting, engine: TorchEngine) -> None:
     """Run all that waits as one step, again and again, until None comes."""
-    stream = Stream(replica)
+    lane = engine.lane()
     while (first := waiting.get()) is not None:
         taken = [first]
         while True:
@@ -52,7 +52,7 @@ def _work_off(waiting: Waiting, replica: Replica) -> None:
                 break
             taken.append(more)
         try:
-            vectors = stream.run([text for texts, _ in taken for text in texts]).copy()
+            vectors = lane.run([text for texts, _ in taken for text in texts]).vectors
         except Exception as error:
             for _, answer in taken:
                 answer.set_exception(error)
@@ -64,8 +64,8 @@ def _work_off(waiting: Waiting, replica: Replica) -> None:
 
 
 @contextmanager
-def served(replica: Replica) -> Iterator[int]:
-    """Serve a replica on this host and yield the port."""
+def served(engine: TorchEngine) -> Iterator[int]:
+    """Serve an engine on this host and yield the port."""
     waiting: Waiting = SimpleQueue()
 
     class Handler(BaseHTTPRequestHandler):
@@ -98,7 +98,7 @@ def served(replica: Replica) -> Iterator[int]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threads = [
         threading.Thread(target=server.serve_forever),
-        threading.Thread(target=_work_off, args=(waiting, replica)),
+        threading.Thread(target=_work_off, args=(waiting, engine)),
     ]
     for thread in threads:
         thread.start()
@@ -142,15 +142,15 @@ def at_once_s(port: int, bodies: Sequence[bytes]) -> list[float]:
 
 def measure(bench: Bench, subject: Subject, _peaks: Peaks) -> dict[str, Any]:
     """Return the seconds of N texts on the device, from ids to vectors, in one request, and in N of them."""
-    replica = subject.replica()
+    engine = subject.engine()
     found: dict[str, Any] = {}
     for count in bench.budget.within(bench.sizes.sequences):
         texts = bench.uniform(subject.shape.vocabulary, count, subject.sequence)
-        stream = Stream(replica)
-        device_s = bench.median_s(forward_work(bench, replica, texts))
-        wall_s = bench.median_s(lambda stream=stream, texts=texts: stream.run(texts), wall=True)
+        lane = engine.lane()
+        device_s = bench.median_s(forward_work(bench, engine, texts))
+        wall_s = bench.median_s(lambda lane=lane, texts=texts: lane.run(texts), wall=True)
         bodies = [body_of([text]) for text in texts]
-        with served(replica) as port:
+        with served(engine) as port:
             together = at_once_s(port, [body_of(texts)])
             apart = at_once_s(port, bodies)
         found[str(count)] = {

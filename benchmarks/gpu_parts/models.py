@@ -1,29 +1,33 @@
-"""The models under test: real shapes from the catalog, random weights, and the engine's replicas of them."""
+"""The models under test: real shapes from the catalog, random weights, and engines of them."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from farthing.catalog.load import load_models
 from farthing.catalog.lookups import find_model
-from farthing.engine.folder.checkpoint import Pooling
-from farthing.engine.network.packing import Ids, packed
-from farthing.engine.quantized import quantized
-from farthing.engine.torch.recorded import TOKENS
-from farthing.engine.torch.replica import Replica, prepared
+from farthing.engine.contract import Ids
+from farthing.engine.folder.checkpoint import Checkpoint, Pooling
+from farthing.engine.network.weights import modules_of
+from farthing.engine.torch.engine import Means, TorchEngine
+from farthing.engine.torch.model import Model
+from farthing.engine.torch.recorded import recorded_sizes
 from farthing.engine.torch.staging import Staging
-from farthing.engine.network.transformer import Transformer
+from farthing.theory.devices import Dtype
 from farthing.theory.families.configs import shape_from_config
 from farthing.theory.shapes import ModelShape
 from gpu_parts.bench import Bench
 from gpu_parts.device import Device, Work
 
 DTYPE = torch.bfloat16
+"""Of what is measured beside the engine."""
 
 LARGE_PARAMETERS = 4e9
 """From here on a model's largest step is a quarter of the others': it is saturated long before."""
@@ -67,32 +71,54 @@ def config_of(choice: Choice, *, toy: bool) -> dict[str, Any]:
     return config | {key: value for key, value in _TOY.items() if key in config} if toy else config
 
 
-def random_transformer(
-    shape: ModelShape, pooling: Pooling, device: torch.device, dtype: torch.dtype, seed: int
-) -> Transformer:
-    """Return a transformer of random weights, the same but for rounding in every dtype.
+def random_weights(shape: ModelShape, device: torch.device, seed: int) -> Iterator[tuple[str, Tensor]]:
+    """Yield random weights in float32, so that they are the same but for rounding in every dtype.
 
     Matrices are scaled by their inputs, so that activations keep their size through any number of layers; norms
     and biases are random too, so that none can be dropped unseen.
     """
-    with torch.device("meta"):
-        model = Transformer(shape, pooling, normalize=True).to(dtype)
-    model = model.to_empty(device=device)
     generator = torch.Generator(device).manual_seed(seed)
-    for name, parameter in model.named_parameters():
-        wide = torch.randn(parameter.shape, generator=generator, device=device)
-        if name.startswith("embeddings.") and wide.dim() > 1:
-            scale, centre = 1.0, 0.0
-        elif wide.dim() > 1:
-            scale, centre = wide.shape[1] ** -0.5, 0.0
-        else:
-            scale, centre = 0.1, 0.0 if name.endswith("bias") else 1.0
-        parameter.data.copy_(wide.mul_(scale).add_(centre))
-    return model.eval().requires_grad_(False)
+    for module, size, bias in modules_of(shape):
+        for kind, sizes in (("weight", size), *((("bias", size[:1]),) if bias else ())):
+            wide = torch.randn(sizes, generator=generator, device=device)
+            if len(sizes) > 1:
+                scale, centre = 1.0 if module.startswith("embeddings.") else sizes[1] ** -0.5, 0.0
+            else:
+                scale, centre = 0.1, 0.0 if kind == "bias" else 1.0
+            yield f"{module}.{kind}", wide.mul_(scale).add_(centre)
+
+
+def random_engine(
+    shape: ModelShape,
+    pooling: Pooling,
+    device: torch.device,
+    dtype: Dtype,
+    *,
+    seed: int = 0,
+    means: Means | None = None,
+) -> TorchEngine:
+    """Return the engine of a model of random weights, warm."""
+    checkpoint = Checkpoint(
+        name=shape.family,
+        folder=Path(),
+        weights=(),
+        commit="random",
+        shape=shape,
+        pooling=pooling,
+        normalize=True,
+        max_length=shape.max_positions,
+        lowercase=False,
+        prompts={},
+        default_prompt=None,
+    )
+    named = random_weights(shape, device, seed)
+    engine = TorchEngine(checkpoint, dtype, str(device), named=named, means=means)
+    engine.warm("throughput")
+    return engine
 
 
 class Subject:
-    """A model under test; its replicas are built when first asked for and stay until `drop`."""
+    """A model under test; its engines are made when first asked for and stay until `drop`."""
 
     def __init__(self, bench: Bench, name: str, *, toy: bool) -> None:
         self.name, self.choice = name, MODELS[name]
@@ -100,7 +126,7 @@ class Subject:
         self.shape = shape_from_config(self.config, self.choice.catalog)
         self.pooling: Pooling = self.choice.pooling
         self._bench = bench
-        self._replicas: dict[str, Replica] = {}
+        self._engines: dict[Dtype, TorchEngine] = {}
 
     @property
     def most_tokens(self) -> int:
@@ -113,29 +139,37 @@ class Subject:
         """Tokens of a text where texts are alike."""
         return min(self._bench.sizes.sequence, self.shape.max_positions)
 
-    def transformer(self, dtype: torch.dtype = DTYPE, layers: int | None = None) -> Transformer:
-        """Return the model itself, on the device; of its first layers alone if told so."""
-        shape = self.shape if layers is None else cut(self.shape, layers)
-        return random_transformer(shape, self.pooling, self._bench.device.torch, dtype, self._bench.seed)
+    def new_engine(
+        self, dtype: Dtype = "bf16", *, layers: int | None = None, means: Means | None = None
+    ) -> TorchEngine:
+        """Return an engine that nobody else has.
 
-    def replica(self, dtype: str = "bf16") -> Replica:
-        """Return the replica as the engine runs it, in bf16 or fp8."""
-        if dtype not in self._replicas:
-            model = self.transformer()
-            if dtype == "fp8":
-                quantized(model, "fp8")
-            self._replicas[dtype] = prepared(model, self._bench.device.torch, DTYPE)
-        return self._replicas[dtype]
+        Args:
+            dtype: of the products.
+            layers: how many of the model's first layers it has; None for all.
+            means: what makes it fast; None for the engine's own choice.
+        """
+        shape = self.shape if layers is None else cut(self.shape, layers)
+        device, seed = self._bench.device.torch, self._bench.seed
+        return random_engine(shape, self.pooling, device, dtype, seed=seed, means=means)
+
+    def engine(self, dtype: Dtype = "bf16") -> TorchEngine:
+        """Return the engine as it comes, in bf16 or fp8."""
+        if dtype not in self._engines:
+            self._engines[dtype] = self.new_engine(dtype)
+        return self._engines[dtype]
 
     def drop(self) -> None:
-        """Forget the replicas, with what was compiled and recorded for them, and free their memory."""
-        self._replicas.clear()
+        """Let the engines go, with what was compiled and recorded for them, and free their memory."""
+        for engine in self._engines.values():
+            engine.close()
+        self._engines.clear()
         release(self._bench.device)
 
 
 def release(device: Device) -> None:
-    """Free the memory of models that nobody holds any more, and what was compiled for them."""
-    torch._dynamo.reset()  # models of one family share their code, and it is compiled for so many of them only
+    """Free the memory of engines that nobody holds any more, and what was compiled for them."""
+    torch._dynamo.reset()
     gc.collect()
     if device.cuda:
         torch.cuda.empty_cache()
@@ -146,18 +180,26 @@ def cut(shape: ModelShape, layers: int) -> ModelShape:
     return replace(shape, layers=layers, attention_reach=shape.attention_reach[:layers])
 
 
-def forward_work(bench: Bench, replica: Replica, texts: Sequence[Ids]) -> Work:
+def model_of(engine: TorchEngine) -> Model:
+    """Return the network of an engine that is open, as it is written."""
+    assert engine.model is not None
+    return engine.model
+
+
+def forward_work(bench: Bench, engine: TorchEngine, texts: Sequence[Ids]) -> Work:
     """Return a step whose input is already on the device and whose vectors stay there: the device's part of it.
 
-    Sizes that the engine records as CUDA graphs are recorded here too.
+    As small a step as the engine records as a CUDA graph is recorded here too, though not filled up.
     """
-    arrays = Staging(replica.device).placed(packed(texts))
+    # One text is compiled apart; a second one of a single token costs less than that.
+    inputs = Staging(bench.device.torch).placed(texts, [1] if bench.device.cuda and len(texts) == 1 else [])
+    padded = model_of(engine).kernel is None
+    most = max(size.tokens for size in recorded_sizes(engine.shape, padded=padded))
 
     def work() -> torch.Tensor:
         with torch.inference_mode():
-            vectors: torch.Tensor = replica.model(*arrays)
-        return vectors
+            return engine.forward(*inputs)
 
     work()
     bench.device.finish()
-    return bench.device.recorded(work) if sum(map(len, texts)) <= TOKENS[-1] else work
+    return bench.device.recorded(work) if sum(map(len, texts)) <= most else work

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from farthing.engine.network.packing import Ids
+from farthing.engine.contract import Ids
 from gpu_parts.models import DTYPE, Subject
 
 _POOLINGS = {"cls": "cls", "mean": "mean", "last_token": "lasttoken"}

@@ -22,14 +22,14 @@ _BUDGETS = (4, 8, 16, 32)
 
 def measure(bench: Bench, subject: Subject, peaks: Peaks) -> dict[str, Any]:
     """Return the seconds of both over the corpus, measured in turns, each at the batch that it did best with."""
-    replica, peak, sizes = subject.replica(), peaks.best(subject), bench.sizes
+    engine, peak, sizes = subject.engine(), peaks.best(subject), bench.sizes
     mean = subject.sequence // 2 if subject.sequence < sizes.sequence else subject.sequence
     texts = bench.ragged(subject.shape.vocabulary, sizes.corpus_texts, mean, subject.shape.max_positions)
     lengths = [len(text) for text in texts]
 
     def we_s(budget: int) -> float:
         batches = batches_by_length(lengths, budget)
-        return steps_s(replica, [[texts[row] for row in batch.rows] for batch in batches])
+        return steps_s(engine, [[texts[row] for row in batch.rows] for batch in batches])
 
     with tempfile.TemporaryDirectory() as scratch:
         peers = {name: Peer(subject, bench.device.torch, name, Path(scratch)) for name in attentions()}

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from farthing.engine.network.packing import Ids
-from farthing.engine.torch.replica import Stream
+from farthing.engine.contract import Ids
 from farthing.errors import InputError
 from farthing.theory.queueing.batch_service import SATURATED, fit_step_line, saturation_tokens
 from gpu_parts.bench import Bench
@@ -23,13 +22,13 @@ GAIN = 0.05
 
 def measure(bench: Bench, subject: Subject, _peaks: Peaks) -> dict[str, Any]:
     """Return the line through the device's step times and the throughput of several sequences at once."""
-    replica, vocabulary = subject.replica(), subject.shape.vocabulary
-    stream = Stream(replica)
+    engine, vocabulary = subject.engine(), subject.shape.vocabulary
+    lane = engine.lane()
 
     def seconds(texts: list[Ids]) -> dict[str, float]:
         return {
-            "device_s": bench.median_s(forward_work(bench, replica, texts)),
-            "wall_s": bench.median_s(lambda: stream.run(texts), wall=True),
+            "device_s": bench.median_s(forward_work(bench, engine, texts)),
+            "wall_s": bench.median_s(lambda: lane.run(texts), wall=True),
         }
 
     points = []

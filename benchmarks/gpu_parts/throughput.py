@@ -10,32 +10,31 @@ from typing import Any, TypeVar
 
 import torch
 
-from farthing.engine.network.packing import Ids
-from farthing.engine.torch.replica import Replica, Stream
-from farthing.engine.torch.engine import STREAMS_PER_DEVICE
+from farthing.engine.contract import Ids, Lane
+from farthing.engine.torch.engine import TorchEngine
 from farthing.theory.roofline import mfu
-from farthing.theory.work import packed_batch_work
+from farthing.theory.work import WorkCounter
 from gpu_parts.models import Subject
 
 Found = TypeVar("Found")
 
 
-def steps_s(replica: Replica, steps: Sequence[Sequence[Ids]]) -> float:
-    """Return the wall seconds of some steps, from token ids to vectors on the host, on the engine's streams."""
+def steps_s(engine: TorchEngine, steps: Sequence[Sequence[Ids]]) -> float:
+    """Return the wall seconds of some steps, from token ids to vectors on the host, on the engine's lanes."""
     left = deque(steps)
 
-    def drain(stream: Stream) -> None:
+    def drain(lane: Lane) -> None:
         while True:
             try:
                 texts = left.popleft()
             except IndexError:
                 return
-            stream.run(texts)
+            lane.run(texts)
 
-    streams = [Stream(replica) for _ in range(STREAMS_PER_DEVICE)]
-    with ThreadPoolExecutor(len(streams)) as pool:
+    lanes = [engine.lane() for _ in range(engine.lanes)]
+    with ThreadPoolExecutor(len(lanes)) as pool:
         start = time.perf_counter()
-        list(pool.map(drain, streams))
+        list(pool.map(drain, lanes))
         return time.perf_counter() - start
 
 
@@ -45,7 +44,7 @@ def ours(subject: Subject, texts: Sequence[Ids], seconds: float, peak: float) ->
     `mfu` counts the useful FLOPs, those of the last layer that trimming saves among them; `mfu_executed` does not.
     """
     trim = subject.pooling in ("cls", "last_token")
-    work = packed_batch_work(subject.shape, [len(text) for text in texts], trim=trim)
+    work = WorkCounter(subject.shape, trim=trim).step([len(text) for text in texts]).total
     return {
         "tokens": work.useful_tokens,
         "seconds": seconds,
@@ -59,7 +58,7 @@ def theirs(
     subject: Subject, texts: Sequence[Ids], seconds: float, peak: float, ours_s: float
 ) -> dict[str, Any]:
     """Return throughput and MFU of their pass, and how many times as fast ours is."""
-    work = packed_batch_work(subject.shape, [len(text) for text in texts])
+    work = WorkCounter(subject.shape, trim=False).step([len(text) for text in texts]).total
     return {
         "seconds": seconds,
         "tokens_per_s": work.useful_tokens / seconds,

@@ -15,14 +15,18 @@ import pytest
 import torch
 
 import gpu
-from farthing.engine.network.packing import packed
+from farthing.engine.network.transformer import vectors
+from farthing.engine.torch.engine import Means
+from farthing.engine.torch.ops import TorchOps
 from farthing.engine.torch.staging import Staging
-from farthing.theory.work import packed_batch_work
+from farthing.engine.torch.varlen import Kernel
+from farthing.engine.torch.weights import Weights
+from farthing.theory.work import WorkCounter
 from gpu_parts import check, decode, gemm, http_beside, predicted, report, saturation
 from gpu_parts.bench import FULL, TOY, Bench, Budget
 from gpu_parts.device import Device
 from gpu_parts.matmuls import Peaks
-from gpu_parts.models import MODELS, Subject, config_of, random_transformer
+from gpu_parts.models import MODELS, Subject, config_of, model_of, random_weights
 from gpu_parts.peer import Peer
 from varlen_kernel import varlen_2_13
 
@@ -32,11 +36,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(autouse=True)
 def _threads() -> Iterator[None]:
-    before, limit = torch.get_num_threads(), torch._dynamo.config.recompile_limit
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-    torch._dynamo.config.recompile_limit = limit
 
 
 @pytest.fixture
@@ -160,12 +163,11 @@ def test_the_article_s_model_is_the_real_one() -> None:
 @pytest.mark.parametrize("name", ["qwen3-8b", "bge-small", "modernbert-base"])
 def test_plain_products_are_those_of_the_step(name: str, bench: Bench) -> None:
     """As many FLOPs as the theory counts for the linear layers of a trimmed step."""
-    model = Subject(bench, name, toy=True).transformer()
-    lengths = [16] * 3
+    model = model_of(Subject(bench, name, toy=True).engine())
+    lengths, trim = [16] * 3, model.network.trim
     flops = sum(2 * rows * weight.numel() for rows, weight, _ in gemm.step_products(model, sum(lengths), 3))
-    work = packed_batch_work(model.shape, lengths, trim=model.trimmed)
-    attention = _attention_flops(model.shape, 16, 3, trimmed=model.trimmed)
-    assert flops == work.executed_flops - attention
+    work = WorkCounter(model.network.shape, trim=trim).step(lengths).total
+    assert flops == work.executed_flops - _attention_flops(model.network.shape, 16, 3, trimmed=trim)
 
 
 def _attention_flops(shape: Any, length: int, texts: int, *, trimmed: bool) -> int:
@@ -182,39 +184,39 @@ def _attention_flops(shape: Any, length: int, texts: int, *, trimmed: bool) -> i
 
 
 def test_a_decode_step_is_the_model_s_last_token(bench: Bench) -> None:
-    """Without positions, decoding from the keys and values of a pass gives that pass's last state."""
+    """Decoding from the keys and values of the tokens before gives the last state of a pass over all."""
     subject = Subject(bench, "qwen3-8b", toy=True)
-    shape = replace(subject.shape, positions="none", rotary_theta=None)
-    model = random_transformer(shape, "last_token", CPU, torch.float32, seed=3)
-    texts = bench.uniform(shape.vocabulary, 3, 11)
-    model.trimmed = False
+    model = model_of(subject.new_engine("fp32", means=Means()))
+    shape, texts = subject.shape, bench.uniform(subject.shape.vocabulary, 3, 11)
+    network = replace(model.network, normalize=False)
+    table = model.weights.of("embeddings.tokens").weight
     with torch.inference_mode():
-        states, _, made = model.states(*Staging(CPU).placed(packed(texts)))
-        expected = states.reshape(3, 11, -1)[:, -1] @ model.embeddings.tokens.weight.T
-        # (layers, 2, B · S, kv) → (layers, 2, B, KV heads, S, head size)
-        kept = (
-            made.reshape(shape.layers, 2, 3, 11, shape.kv_heads, shape.head_size).transpose(3, 4).contiguous()
-        )
-    kept = kept.clone()  # outside inference mode, to be written to
+        ops = TorchOps(shape, model.weights, None, Staging(CPU).placed(texts))
+        expected = vectors(ops, network) @ table.T
+        pairs = [model.keys_and_values(Staging(CPU).placed([text])) for text in texts]
+    kept = (
+        torch.stack(pairs, 2).transpose(3, 4).clone()
+    )  # (layers, 2, B, KV heads, S, head size), to be written to
     kept[..., -1, :] = torch.nan  # the newest token's are written by the step
-    ids = torch.tensor([int(text[-1]) for text in texts])
+    ids = torch.tensor([int(text[-1]) for text in texts], dtype=torch.int32)
     found = decode.decode_work(model, decode.Caches(kept), ids)()
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_random_weights_are_the_same_in_every_dtype(bench: Bench) -> None:
-    subject = Subject(bench, "bge-m3", toy=True)
+    shape = Subject(bench, "bge-m3", toy=True).shape
     wide, narrow = (
-        dict(subject.transformer(dtype).named_parameters()) for dtype in (torch.float32, torch.bfloat16)
+        Weights(shape, random_weights(shape, CPU, 0), CPU, dtype) for dtype in (torch.float32, torch.bfloat16)
     )
-    assert all(torch.equal(wide[name].bfloat16(), narrow[name]) for name in wide)
-    assert all(parameter.std() > 0.01 for parameter in wide.values())
+    for name, stack in wide.stacks.items():
+        assert torch.equal(stack.weight.bfloat16(), narrow.stacks[name].weight)
+        assert stack.weight.std() > 0.01
 
 
 def test_attention_without_padding_is_checked_where_there_is_a_kernel(bench: Bench) -> None:
     way = "bf16, as written, without padding"
     assert way not in check.ways(bench, None)
-    known = check.ways(bench, varlen_2_13)
+    known = check.ways(bench, Kernel(varlen_2_13))
     found = check.compared(bench, Subject(bench, "qwen3-0.6b", toy=True), {way: known[way]})["ways"]
     assert found[way]["deviation"] < 0.1
 

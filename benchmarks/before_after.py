@@ -107,7 +107,7 @@ def main() -> None:
         memory = {}
         if given.memory_texts:
             choose, source = random.Random(0), folder / "short.txt"
-            words = asked["docstrings"][0].split() + ["a", "text", "of", "few", "words"]
+            words = [*asked["docstrings"][0].split(), "a", "text", "of", "few", "words"]
             lines = (f"{row} {' '.join(choose.choices(words, k=3))}\n" for row in range(given.memory_texts))
             source.write_text("".join(lines), encoding="utf-8")
             memory = {side: peak_bytes(python, source, folder / side) for side, python in sides.items()}

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
-from farthing.bulk.stdlib_docs import stdlib_docstrings
+from farthing.cli.demo_texts import stdlib_docstrings
 
 SHARED_SCIFACT = Path(__file__).resolve().parents[2] / "shared" / "data" / "scifact"
 

@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from corpora import docstrings, scifact
-from farthing.engine.folder.checkpoint import Checkpoint, read_checkpoint
 from farthing.engine.calibration.gemm_peak import measure_gemm_peak
+from farthing.engine.folder.checkpoint import Checkpoint, read_checkpoint
 from farthing.engine.folder.locate import locate_model
 from farthing.engine.machine import this_machine
 from farthing.engine.text.tokenization import TextTokenizer

@@ -1,8 +1,9 @@
 """How long a question of cost and a first vector take: fresh processes, beside bare imports.
 
 A question is set beside `python -c "import typer, rich"`; the first vector of a model never seen, with nothing in any
-cache, beside `python -c "import openvino, tokenizers"`, with the peak of its resident memory. Rounds are interleaved: each runs every command once, so that a slow moment of the machine meets all of
-them. The figure is the ratio of medians. Nothing is asserted.
+cache, beside `python -c "import openvino, tokenizers"`, with the peak of its resident memory. Rounds are interleaved:
+each runs every command once, so that a slow moment of the machine meets all of them. The figure is the ratio of
+medians. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -84,9 +85,10 @@ def main() -> None:
     for name, median in medians.items():
         bar = BARS.get(name) or BARS.get(name.split()[0])
         most = f"{PEAK_BARS[name] / 1e6:.0f}" if name in PEAK_BARS else ""
-        print(
-            f"| {name} | {1000 * median:.0f} | {ratios[name]:.2f} | {bar or ""} | {peak_bytes[name] / 1e6:.0f} | {most} |"
+        figures_of = (
+            f"{1000 * median:.0f} | {ratios[name]:.2f} | {bar or ''} | {peak_bytes[name] / 1e6:.0f} | {most}"
         )
+        print(f"| {name} | {figures_of} |")
     figures = {"runs": runs, "seconds": seconds, "median_s": medians, "ratio": ratios, "bars": BARS}
     figures |= {"peak_bytes": peak_bytes, "peak_bars": PEAK_BARS}
     print(save("startup" if arguments.only is None else f"startup-{arguments.only}", figures))

@@ -16,7 +16,7 @@ from rich.console import Console
 from farthing import Embedder
 from farthing.bulk.embed_file import embed_file
 from farthing.bulk.reading import open_source
-from farthing.bulk.stdlib_docs import stdlib_docstrings
+from farthing.cli.demo_texts import stdlib_docstrings
 from farthing.cli.receipt_view import render_receipt
 
 

@@ -6,9 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from farthing.embedding.embedder import Embedder, EmbedResult
     from farthing.catalog.explain import explain
     from farthing.catalog.planning.plan import plan, plan_corpus
+    from farthing.embedding.embedder import Embedder, EmbedResult
     from farthing.errors import FarthingError
     from farthing.metering.receipt import Receipt
     from farthing.theory.explanation import Explanation

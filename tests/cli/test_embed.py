@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from farthing.embedding import formatting, job
 from farthing.cli.main import main
+from farthing.embedding import formatting, job
 from makers import make_calibration, make_model_calibration
 
 TEXTS = ["how to bake bread", "parse a date from a string", "the capital of France", "the price of gold"]

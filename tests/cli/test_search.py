@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from farthing.embedding.embedder import Embedder
 from farthing.bulk.writing import EmbeddingWriter
 from farthing.cli.main import main
+from farthing.embedding.embedder import Embedder
 
 Search = Callable[..., tuple[int, str]]
 

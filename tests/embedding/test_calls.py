@@ -59,7 +59,7 @@ def texts_of(sizes: list[int]) -> list[str]:
 def parts_of(
     path: StepPath, texts: list[str], **hooks: Callable[..., None]
 ) -> tuple[list[EmbeddedTexts], Totals]:
-    run = path.call(texts, sum(map(len, texts)), prompt="", cache=VectorCache(0), **hooks)
+    run = path.call(texts, prompt="", cache=VectorCache(0), **hooks)
     return list(run), run.totals
 
 

@@ -56,7 +56,7 @@ def texts_of(name: str, count: int) -> list[str]:
 
 
 def call(path: StepPath, texts: list[str]) -> Run:
-    return path.call(texts, 0, prompt="", cache=VectorCache(0))
+    return path.call(texts, prompt="", cache=VectorCache(0))
 
 
 def job(path: StepPath, texts: Iterator[str] | list[str], step_tokens: int = 64) -> Run:

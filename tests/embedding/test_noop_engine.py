@@ -11,6 +11,7 @@ from zlib import crc32
 import numpy as np
 import pytest
 
+from drawn_arrivals import poisson_times
 from farthing.embedding.cache import VectorCache
 from farthing.embedding.steps import StepPath
 from farthing.engine.contract import Ids
@@ -18,7 +19,7 @@ from farthing.engine.folder.checkpoint import read_checkpoint
 from farthing.engine.folder.locate import locate_model
 from farthing.engine.load import EmbeddingModel
 from farthing.engine.text.tokenization import TextTokenizer
-from farthing.scheduling.arrivals import Arrivals, poisson_times
+from farthing.scheduling.arrivals import Arrivals
 from farthing.scheduling.queue import Queue
 from farthing.scheduling.simulation import Policy, simulate
 from makers import MINILM

@@ -87,9 +87,7 @@ def test_texts_that_are_run_at_once_reuse_it_too(path: StepPath, texts: list[str
     steps: list[tuple[int, int]] = []
     different = len(set(texts))
     for making in (1, 0):
-        run = path.call(
-            texts, 0, prompt=PROMPT, cache=VectorCache(0), on_step=lambda *step: steps.append(step)
-        )
+        run = path.call(texts, prompt=PROMPT, cache=VectorCache(0), on_step=lambda *step: steps.append(step))
         (done,) = run
         np.testing.assert_allclose(done.vectors, plain, atol=2e-5)
         assert done.tokens.tolist() == path.model.tokenizer.encode([PROMPT + text for text in texts]).lengths
@@ -99,7 +97,7 @@ def test_texts_that_are_run_at_once_reuse_it_too(path: StepPath, texts: list[str
 
 def test_both_modes_share_what_was_made(path: StepPath) -> None:
     embedded(path, TEXTS, PROMPT)
-    run = path.call(TEXTS[:1], 0, prompt=PROMPT, cache=VectorCache(0))
+    run = path.call(TEXTS[:1], prompt=PROMPT, cache=VectorCache(0))
     list(run)
     assert run.totals.work.reused_tokens == 7
 

@@ -204,7 +204,7 @@ def test_a_lane_that_cannot_be_made_surfaces(tiny_bert: Path, monkeypatch: pytes
         with pytest.raises(EngineError, match="no memory"):
             run(path, ["a"])
         with pytest.raises(EngineError, match="no memory"):
-            list(path.call(["a"], 1, prompt="", cache=VectorCache(0)))
+            list(path.call(["a"], prompt="", cache=VectorCache(0)))
     assert joined(run(path, ["a"])[0]).shape == (1, 36)  # there was some again
     path.close()
 

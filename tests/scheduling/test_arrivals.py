@@ -7,8 +7,9 @@ from collections import Counter
 
 import pytest
 
+from drawn_arrivals import poisson_times, sampled_sizes
 from farthing.errors import InputError
-from farthing.scheduling.arrivals import Arrivals, poisson_times, sampled_sizes, trace_times
+from farthing.scheduling.arrivals import Arrivals, trace_times
 from farthing.theory.queueing.service_times import from_weights
 
 

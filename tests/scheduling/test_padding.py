@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.scheduling.batching import Batch, batches_by_length
+from farthing.scheduling.batching import Batch
 from farthing.scheduling.padding import USUAL_BATCH, expected_longest, padding_wastes, waste_of
 from farthing.theory.lengths import LengthDistribution, counted_lengths, fixed_length, profile_lengths
 
@@ -27,9 +27,7 @@ def test_longest_of_two_coins() -> None:
 
 
 def test_equal_lengths_waste_nothing() -> None:
-    assert all(
-        entry.waste == pytest.approx(0, abs=1e-12) for entry in padding_wastes(fixed_length(100), 4096)
-    )
+    assert all(entry.waste == pytest.approx(0, abs=1e-12) for entry in padding_wastes(fixed_length(100)))
 
 
 @pytest.mark.parametrize("profile", ["queries", "abstracts", "conversations"])
@@ -41,23 +39,12 @@ def test_arrival_order_is_what_a_random_sample_wastes(profile: str) -> None:
         Batch(tuple(range(start, start + USUAL_BATCH)), max(sample[start : start + USUAL_BATCH]))
         for start in range(0, len(sample), USUAL_BATCH)
     ]
-    assert padding_wastes(lengths, 4096)[0].waste == pytest.approx(waste_of(sample, batches), abs=0.01)
+    assert padding_wastes(lengths)[0].waste == pytest.approx(waste_of(sample, batches), abs=0.01)
 
 
-@pytest.mark.parametrize("profile", ["queries", "abstracts", "conversations"])
-def test_grouping_by_length_wastes_what_a_random_sample_does(profile: str) -> None:
-    lengths = profile_lengths(profile)
-    sample = random.Random(6).choices(lengths.lengths, weights=lengths.probabilities, k=2048)
-    waste = waste_of(sample, batches_by_length(sample, 8192))
-    assert padding_wastes(lengths, 8192)[2].waste == pytest.approx(waste, abs=0.01)
-
-
-@given(LENGTHS, st.integers(1, 100_000))
-def test_wastes_are_shares_and_sorting_does_not_hurt(lengths: LengthDistribution, saturation: int) -> None:
-    by_arrival, by_count, grouped, packed = padding_wastes(lengths, saturation)
-    assert all(
-        entry.waste + 1e-12 >= 0 and entry.waste < 1 for entry in (by_arrival, by_count, grouped, packed)
-    )
+@given(LENGTHS)
+def test_wastes_are_shares_and_sorting_does_not_hurt(lengths: LengthDistribution) -> None:
+    by_arrival, by_count, packed = padding_wastes(lengths)
+    assert all(entry.waste + 1e-12 >= 0 and entry.waste < 1 for entry in (by_arrival, by_count, packed))
     assert by_count.waste <= by_arrival.waste + 0.02  # the sample's quantiles are not the distribution
     assert packed.waste == 0
-    assert str(saturation) in grouped.policy

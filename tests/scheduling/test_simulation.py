@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drawn_arrivals import poisson_times
 from farthing.errors import InputError
 from farthing.scheduling import simulation
-from farthing.scheduling.arrivals import Arrivals, poisson_times, trace_times
+from farthing.scheduling.arrivals import Arrivals, trace_times
 from farthing.scheduling.simulation import Policy, Simulated, simulate
 from farthing.theory.queueing.exponential_service import erlang_c
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from typing import Literal
 
-from farthing.scheduling.arrivals import Arrivals, poisson_times
+from drawn_arrivals import poisson_times
+from farthing.scheduling.arrivals import Arrivals
 from farthing.scheduling.simulation import Policy, simulate
 
 

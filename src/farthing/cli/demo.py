@@ -26,7 +26,7 @@ def demo(limit: int | None, usd_per_hour: float | None) -> None:
     from farthing.bulk.embed_file import embed_file
     from farthing.bulk.reading import open_source
     from farthing.bulk.search import search, texts_of_rows
-    from farthing.bulk.stdlib_docs import stdlib_docstrings
+    from farthing.cli.demo_texts import stdlib_docstrings
     from farthing.cli.hits_view import render_hits
     from farthing.cli.output import console
     from farthing.cli.progress import JobProgress

@@ -249,11 +249,8 @@ class Embedder:
         )
         formatter.require_enough(len(texts))
         self._refuse_over_limit(texts, prefix)
-        characters = sum(map(len, texts)) + len(texts) * len(prefix)
         with progress_bar(len(texts)) if show_progress_bar else nullcontext() as on_step:
-            run = self.path.call(
-                texts, characters, prompt=prefix, cache=self.cache.for_call(len(texts)), on_step=on_step
-            )
+            run = self.path.call(texts, prompt=prefix, cache=self.cache.for_call(len(texts)), on_step=on_step)
             done = formatter.joined(run)
         for row, error in done.failed.items():
             raise EngineError(f"text {row} got no vector: {error}") from error

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, get_args
 
 import numpy as np
@@ -20,7 +21,7 @@ import numpy.typing as npt
 
 from farthing.embedding.cache import VectorCache
 from farthing.embedding.windows import WINDOW_TEXTS, Window, WindowMaker
-from farthing.engine.calibration.kept import StepLimit
+from farthing.engine.calibration.kept import best_step_tokens
 from farthing.engine.contract import Engine, Ids, Lane, Mode
 from farthing.engine.load import EmbeddingModel
 from farthing.engine.prefixes import shared_prefix
@@ -204,14 +205,12 @@ class StepPath:
             raise InputError(f"mode {mode!r}: expected {' or '.join(get_args(Mode))}, or None for either")
         self.model, self.mode = model, mode
         self.lanes = Lanes(model.engine)
-        self._limit = StepLimit(model)
         self._soon: Lane | None = None
         self._lock = threading.Lock()
 
     def call(
         self,
         texts: Iterable[str],
-        characters: int,
         *,
         prompt: str,
         cache: VectorCache,
@@ -221,14 +220,11 @@ class StepPath:
 
         Args:
             texts: without the prompt.
-            characters: of all of them together.
             prompt: what is put before each.
             cache: vectors of earlier calls.
             on_step: called after each step.
         """
-        return Run(
-            self, texts, lambda: self._limit.tokens(characters), self.mode, prompt, cache, on_step=on_step
-        )
+        return Run(self, texts, lambda: self._best, self.mode, prompt, cache, on_step=on_step)
 
     def job(
         self,
@@ -255,6 +251,10 @@ class StepPath:
         )
         run.on_first_window = on_first_window
         return run
+
+    @cached_property
+    def _best(self) -> int:
+        return best_step_tokens(self.model)
 
     def run_alone(self, text: str) -> None:
         """Run a job of one text."""

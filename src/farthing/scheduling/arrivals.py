@@ -1,16 +1,14 @@
-"""Arrivals: which texts come when and how large they are, drawn at random or taken from a trace."""
+"""Arrivals: which texts come when and how large they are."""
 
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, islice, pairwise, repeat
+from itertools import islice, pairwise
 from operator import le
 
 from farthing.errors import InputError
-from farthing.theory.queueing.service_times import ServiceTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +44,6 @@ class Arrivals:
             )
 
 
-def poisson_times(arrivals_per_s: float, texts: int, rng: random.Random) -> list[float]:
-    """Return the arrival times in seconds of `texts` texts that arrive at random.
-
-    Raises:
-        InputError: the rate or the number is not above 0.
-    """
-    if not 0 < arrivals_per_s < math.inf or texts < 1:
-        raise InputError(f"{texts} arrivals at {arrivals_per_s} per second: give numbers above 0")
-    log, uniform = math.log, rng.random
-    return list(accumulate(-log(1 - uniform()) / arrivals_per_s for _ in repeat(None, texts)))
-
-
 def trace_times(times_s: Sequence[float], arrivals_per_s: float | None = None) -> list[float]:
     """Return the arrival times of a trace, from 0, stretched to a given mean rate if one is given.
 
@@ -75,9 +61,3 @@ def trace_times(times_s: Sequence[float], arrivals_per_s: float | None = None) -
     span = times_s[-1] - times_s[0]
     factor = 1.0 if arrivals_per_s is None else (len(times_s) - 1) / span / arrivals_per_s
     return [(t - times_s[0]) * factor for t in times_s]
-
-
-def sampled_sizes(distribution: ServiceTimes, texts: int, rng: random.Random) -> list[float]:
-    """Return `texts` values drawn from `distribution`."""
-    cumulative = list(accumulate(distribution.probabilities))
-    return rng.choices(distribution.seconds, cum_weights=cumulative, k=texts)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from farthing.scheduling.batching import Batch, batches_by_length
+from farthing.scheduling.batching import Batch
 from farthing.theory.lengths import LengthDistribution
 from farthing.theory.planning.plan import PaddingWaste
 
@@ -18,13 +18,8 @@ _SAMPLE = 2048
 """Texts of the sample that sorting policies are tried on."""
 
 
-def padding_wastes(lengths: LengthDistribution, saturation_tokens: int) -> tuple[PaddingWaste, ...]:
-    """Return the waste of batching by count, in arrival order and sorted, of our grouping, and of packing.
-
-    Args:
-        lengths: tokens per text.
-        saturation_tokens: most positions of a step of ours.
-    """
+def padding_wastes(lengths: LengthDistribution) -> tuple[PaddingWaste, ...]:
+    """Return the waste of batching by count, in arrival order and sorted, and of packing, as Farthing does it."""
     sample = _sample(lengths)
     by_count = [
         Batch(tuple(range(start, min(start + USUAL_BATCH, len(sample)))), sample[start])
@@ -38,11 +33,7 @@ def padding_wastes(lengths: LengthDistribution, saturation_tokens: int) -> tuple
         PaddingWaste(
             policy=f"sorted by length, {USUAL_BATCH} texts a batch, padded", waste=waste_of(sample, by_count)
         ),
-        PaddingWaste(
-            policy=f"grouped by length up to {saturation_tokens} tokens, padded (Farthing)",
-            waste=waste_of(sample, batches_by_length(sample, saturation_tokens)),
-        ),
-        PaddingWaste(policy="packed, no padding", waste=0.0),
+        PaddingWaste(policy="packed, no padding (Farthing)", waste=0.0),
     )
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farthing.catalog.calibrations import save_calibration, save_model_calibration
-from farthing.engine.calibration.kept import WORTH_CHARACTERS, StepLimit
+from farthing.engine.calibration.kept import best_step_tokens
 from farthing.engine.calibration.saturation import measured_steps, saturating_tokens
 from farthing.engine.contract import Ids, Lane
 from farthing.engine.load import EmbeddingModel, load_model
@@ -98,30 +98,12 @@ def _own_calibrations(model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch, tm
 
 
 @pytest.mark.usefixtures("_own_calibrations")
-def test_a_model_is_measured_once_and_for_large_jobs_only(
-    model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    limit = StepLimit(model)
-    with monkeypatch.context() as inner:
-        inner.setattr(StepLimit, "_measured", lambda _: pytest.fail("measured"))
-        assert limit.tokens(WORTH_CHARACTERS - 1) == model.engine.step_tokens
-    found = limit.tokens(WORTH_CHARACTERS)
-    assert found >= model.engine.step_tokens
-    monkeypatch.setattr(StepLimit, "_measured", lambda _: pytest.fail("measured again"))
-    assert limit.tokens(10**9) == limit.tokens(1) == found
-
-
-@pytest.mark.usefixtures("_own_calibrations")
 @pytest.mark.parametrize("step_tokens", [512, 1024, 8192])
 def test_a_device_has_a_floor_of_its_own(
     model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch, step_tokens: int
 ) -> None:
-    """Small calls have it without a measurement, and what is measured is no less."""
     monkeypatch.setattr(type(model.engine), "step_tokens", step_tokens)
-    monkeypatch.setattr(StepLimit, "_measured", lambda _: 600)
-    limit = StepLimit(model)
-    assert limit.tokens(1) == step_tokens
-    assert limit.tokens(WORTH_CHARACTERS) == limit.tokens(1) == max(step_tokens, 600)
+    assert best_step_tokens(model) == step_tokens
 
 
 @pytest.mark.usefixtures("_own_calibrations")
@@ -131,7 +113,7 @@ def test_a_kept_calibration_is_believed(model: EmbeddingModel) -> None:
     measured = make_model_calibration(model=model.checkpoint.name, step_times=times, new_shape_s=0.0)
     save_calibration(machine)
     save_model_calibration(measured, machine, model.checkpoint.revision)
-    assert StepLimit(model).tokens(WORTH_CHARACTERS) == measured.best_step_tokens() == 900
+    assert best_step_tokens(model) == measured.best_step_tokens() == 900
 
 
 @pytest.mark.usefixtures("_own_calibrations")

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farthing.scheduling.arrivals import Arrivals, poisson_times
+from drawn_arrivals import poisson_times
+from farthing.scheduling.arrivals import Arrivals
 from farthing.scheduling.simulation import Policy, simulate
 from farthing.theory.lengths import LengthDistribution, fixed_length, profile_lengths
 from farthing.theory.planning.candidate import Candidate

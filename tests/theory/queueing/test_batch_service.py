@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drawn_arrivals import poisson_times
 from farthing.errors import InputError
-from farthing.scheduling.arrivals import Arrivals, poisson_times
+from farthing.scheduling.arrivals import Arrivals
 from farthing.scheduling.simulation import Policy, Simulated, simulate
 from farthing.theory.queueing.batch_chain import solved_chain
 from farthing.theory.queueing.batch_queue import BatchQueue

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drawn_arrivals import poisson_times
 from farthing.errors import InputError
-from farthing.scheduling.arrivals import Arrivals, poisson_times
+from farthing.scheduling.arrivals import Arrivals
 from farthing.scheduling.simulation import Policy, simulate
 from farthing.theory.queueing.constant_service import MOST_SERVERS, constant_wait_tail
 from farthing.theory.queueing.service_times import constant

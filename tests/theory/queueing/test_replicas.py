@@ -15,8 +15,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from drawn_arrivals import poisson_times, sampled_sizes
 from farthing.errors import InputError
-from farthing.scheduling.arrivals import Arrivals, poisson_times, sampled_sizes
+from farthing.scheduling.arrivals import Arrivals
 from farthing.scheduling.simulation import Policy, simulate
 from farthing.theory.queueing import replicas, single_server
 from farthing.theory.queueing.exponential_service import (

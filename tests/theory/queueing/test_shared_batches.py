@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drawn_arrivals import poisson_times, sampled_sizes
 from farthing.errors import InputError
-from farthing.scheduling.arrivals import Arrivals, poisson_times, sampled_sizes
+from farthing.scheduling.arrivals import Arrivals
 from farthing.scheduling.simulation import Policy, simulate
 from farthing.theory.queueing.decay import local_decay
 from farthing.theory.queueing.service_times import ServiceTimes, constant

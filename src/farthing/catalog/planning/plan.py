@@ -15,7 +15,7 @@ from farthing.catalog.arguments import checked
 from farthing.catalog.load import load_tokenizers
 from farthing.catalog.lookups import tokens_per_character_of
 from farthing.catalog.planning.api_offers import api_offers, batch_share_of_corpus
-from farthing.catalog.planning.candidates import DeviceChoice, Field, find_candidates
+from farthing.catalog.planning.candidates import DeviceChoice, find_candidates
 from farthing.catalog.planning.length_input import CountTokens, LengthsInput, lengths_from
 from farthing.catalog.planning.notes import (
     batch_share_notes,
@@ -29,7 +29,7 @@ from farthing.catalog.resolve import resolve_model
 from farthing.catalog.rows import TokensPerCharacter
 from farthing.scheduling.padding import padding_wastes
 from farthing.theory.lengths import LengthDistribution, counted_lengths
-from farthing.theory.planning.plan import BreakEven, PaddingWaste, Plan, PlanLengths
+from farthing.theory.planning.plan import BreakEven, Plan, PlanLengths
 from farthing.theory.pricing import check_positive
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def plan(
         replay=bursts,
         following=ups_and_downs,
         sensitivity=sensitivity(rows, field.newest_quotes),
-        padding=_padding(field, texts),
+        padding=padding_wastes(texts),
         notes=(
             *field.notes,
             *trace_notes(arrivals),
@@ -263,7 +263,7 @@ def plan_corpus(
             corpus_tokens=corpus_tokens,
             batch_share=batch_share_of_corpus(deadline_s),
         ),
-        padding=_padding(field, texts),
+        padding=padding_wastes(texts),
         notes=(
             *field.notes,
             "every device is busy to the end; starting it and loading the model are not counted",
@@ -290,8 +290,3 @@ def _shown(texts: LengthDistribution) -> PlanLengths:
     return PlanLengths(
         mean=texts.mean, cv2=texts.cv2, p99=texts.quantile(0.99), longest=texts.longest, source=texts.source
     )
-
-
-def _padding(field: Field, texts: LengthDistribution) -> tuple[PaddingWaste, ...]:
-    saturation = field.candidates[0].steps.saturation_tokens(max(1, round(texts.mean)))
-    return padding_wastes(texts, saturation)

@@ -10,8 +10,8 @@ from typing import Any, Literal, cast
 from farthing.catalog.model_files import read_json_object
 from farthing.catalog.text_limit import folder_limit, transformer_file
 from farthing.engine.folder.files import require_tokenizer, weight_files, weights_sha256
-from farthing.engine.folder.locate import LocatedModel
 from farthing.engine.folder.head import DenseShape, Pooling, read_head
+from farthing.engine.folder.locate import LocatedModel
 from farthing.engine.folder.refusals import SETTINGS_FILE, refuse_architecture, refuse_other_kinds
 from farthing.errors import ModelError, UnsupportedModelError
 from farthing.theory.families.configs import shape_from_config

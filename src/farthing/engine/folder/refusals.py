@@ -8,26 +8,11 @@ from pathlib import Path
 from farthing.catalog.model_files import read_json_object
 from farthing.catalog.text_limit import transformer_file
 from farthing.engine.folder.head import MODULES_FILE, module_rows
+from farthing.engine.folder.weight_names import SUPPORTED_FAMILIES
 from farthing.errors import UnsupportedModelError
 from farthing.theory.families.configs import is_static
 from farthing.theory.families.values import Config
 from farthing.theory.shapes import ModelShape
-
-SUPPORTED_FAMILIES = (
-    "bert",
-    "roberta",
-    "xlm-roberta",
-    "distilbert",
-    "mpnet",
-    "nomic_bert",
-    "modernbert",
-    "qwen2",
-    "qwen3",
-    "llama",
-    "mistral",
-    "gemma3_text",
-)
-"""Families that the engine runs; the theory prices more."""
 
 SETTINGS_FILE = "config_sentence_transformers.json"
 

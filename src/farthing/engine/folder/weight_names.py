@@ -6,7 +6,7 @@ Source: the state dictionaries that transformers 5.23 saves; NomicBERT's are tho
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 
@@ -15,12 +15,12 @@ class Part(NamedTuple):
 
     Attributes:
         name: of the module.
-        index: which of them is meant.
+        place: which of them is meant.
         fused: whether there are several.
     """
 
     name: str
-    index: int
+    place: int
     fused: bool = True
 
 
@@ -51,6 +51,11 @@ class WeightNames:
         if isinstance(found, Part):
             return found._replace(name=start + found.name)
         return Part(start + found, 0, fused=False)
+
+
+def _fused(source: str, *ours: str) -> dict[str, Part]:
+    """Return our modules that a checkpoint keeps below each other, in their order."""
+    return {module: Part(source, index) for index, module in enumerate(ours)}
 
 
 _HEADS = (
@@ -87,8 +92,8 @@ _BERT = WeightNames(
     ignored=(*_HEADS, "embeddings.position_ids", "embeddings.token_type_ids"),
 )
 
-_DISTILBERT = WeightNames(
-    outside=_BERT.outside,
+_DISTILBERT = replace(
+    _BERT,
     layer="transformer.layer.{}.",
     inside={
         "attention.query": "attention.q_lin",
@@ -101,24 +106,20 @@ _DISTILBERT = WeightNames(
         "mlp_norm": "output_layer_norm",
     },
     prefixes=("distilbert.",),
-    ignored=_BERT.ignored,
 )
 
-_MPNET = WeightNames(
+_MPNET = replace(
+    _BERT,
     outside={**_BERT.outside, "relative.table": "encoder.relative_attention_bias"},
-    layer="encoder.layer.{}.",
     inside={
+        **_BERT.inside,
         "attention.query": "attention.attn.q",
         "attention.key": "attention.attn.k",
         "attention.value": "attention.attn.v",
         "attention.output": "attention.attn.o",
         "attention_norm": "attention.LayerNorm",
-        "mlp.up": "intermediate.dense",
-        "mlp.down": "output.dense",
-        "mlp_norm": "output.LayerNorm",
     },
     prefixes=("mpnet.",),
-    ignored=_BERT.ignored,
 )
 
 _NOMIC_BERT = WeightNames(
@@ -129,9 +130,7 @@ _NOMIC_BERT = WeightNames(
     },
     layer="encoder.layers.{}.",
     inside={
-        "attention.query": Part("attn.Wqkv", 0),
-        "attention.key": Part("attn.Wqkv", 1),
-        "attention.value": Part("attn.Wqkv", 2),
+        **_fused("attn.Wqkv", "attention.query", "attention.key", "attention.value"),
         "attention.output": "attn.out_proj",
         "attention_norm": "norm1",
         "mlp.gate": "mlp.fc12",
@@ -143,13 +142,7 @@ _NOMIC_BERT = WeightNames(
     ignored=_BERT.ignored,
 )
 
-_NOMIC_BERT_PLAIN = WeightNames(
-    outside=_NOMIC_BERT.outside,
-    layer=_NOMIC_BERT.layer,
-    inside={**_NOMIC_BERT.inside, "mlp.up": "mlp.fc1"},
-    prefixes=_NOMIC_BERT.prefixes,
-    ignored=_NOMIC_BERT.ignored,
-)
+_NOMIC_BERT_PLAIN = replace(_NOMIC_BERT, inside={**_NOMIC_BERT.inside, "mlp.up": "mlp.fc1"})
 
 _MODERNBERT = WeightNames(
     outside={
@@ -159,13 +152,10 @@ _MODERNBERT = WeightNames(
     },
     layer="layers.{}.",
     inside={
-        "attention.query": Part("attn.Wqkv", 0),
-        "attention.key": Part("attn.Wqkv", 1),
-        "attention.value": Part("attn.Wqkv", 2),
+        **_fused("attn.Wqkv", "attention.query", "attention.key", "attention.value"),
         "attention.output": "attn.Wo",
         "attention_norm": "attn_norm",
-        "mlp.gate": Part("mlp.Wi", 0),
-        "mlp.up": Part("mlp.Wi", 1),
+        **_fused("mlp.Wi", "mlp.gate", "mlp.up"),
         "mlp.down": "mlp.Wo",
         "mlp_norm": "mlp_norm",
     },
@@ -193,17 +183,14 @@ _DECODER = WeightNames(
     ignored=_HEADS,
 )
 
-_GEMMA = WeightNames(
-    outside=_DECODER.outside,
-    layer=_DECODER.layer,
+_GEMMA = replace(
+    _DECODER,
     inside={
         **_DECODER.inside,
         "attention_out_norm": "post_attention_layernorm",
         "mlp_norm": "pre_feedforward_layernorm",
         "mlp_out_norm": "post_feedforward_layernorm",
     },
-    prefixes=_DECODER.prefixes,
-    ignored=_DECODER.ignored,
 )
 
 _FAMILIES: Mapping[str, WeightNames] = {
@@ -222,11 +209,15 @@ _FAMILIES: Mapping[str, WeightNames] = {
 }
 
 
+SUPPORTED_FAMILIES = tuple(_FAMILIES)
+"""Families that the engine runs; the theory prices more."""
+
+
 def names_of(family: str, *, gated: bool) -> WeightNames:
     """Return the names of a family's tensors.
 
     Args:
-        family: one of `engine.folder.refusals.SUPPORTED_FAMILIES`.
+        family: one of `SUPPORTED_FAMILIES`.
         gated: whether its MLP has a gate; NomicBERT's comes either way.
     """
     return _NOMIC_BERT_PLAIN if family == "nomic_bert" and not gated else _FAMILIES[family]

@@ -103,8 +103,8 @@ class _Tensors:
         if self._last is None or self._last[0] != name:
             file, key = self._where[name]
             self._last = name, _whole(file, key, (sum(parts), *wanted[1:]))
-        start = sum(parts[: source.index])
-        return self._last[1][start : start + parts[source.index]]
+        start = sum(parts[: source.place])
+        return self._last[1][start : start + parts[source.place]]
 
     def check_all_used(self) -> None:
         """Refuse tensors that no part of the model is for: the weights are another model's than config.json's."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from farthing.bulk.records import Record
-from farthing.bulk.stdlib_docs import stdlib_docstrings
+from farthing.cli.demo_texts import stdlib_docstrings
 
 Put = Callable[[str, str], None]
 
@@ -118,7 +118,7 @@ def test_odd_escapes_do_not_warn(tmp_path: Path, put: Put) -> None:
 def test_inside_a_virtual_environment(tmp_path: Path, own: list[Record]) -> None:
     venv.create(tmp_path / "venv", with_pip=False, symlinks=True)
     code = (
-        "import sys; from farthing.bulk.stdlib_docs import stdlib_docstrings\n"
+        "import sys; from farthing.cli.demo_texts import stdlib_docstrings\n"
         "before = set(sys.modules); count = sum(1 for _ in stdlib_docstrings())\n"
         "print(sys.prefix != sys.base_prefix, count, *(set(sys.modules) - before))"
     )

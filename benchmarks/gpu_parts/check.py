@@ -10,8 +10,8 @@ import numpy as np
 
 from farthing.engine.contract import Ids, Vectors
 from farthing.engine.torch.engine import DTYPES, Means, TorchEngine
+from farthing.engine.torch.fp8 import vector_error
 from farthing.engine.torch.varlen import Kernel, kernel_for
-from farthing.engine.torch.vector_error import vector_error
 from farthing.theory.devices import Dtype
 from farthing.theory.shapes import ModelShape
 from gpu_parts.bench import Bench

@@ -18,8 +18,7 @@ from torch.nn import functional
 from farthing.engine.folder.head import Pooling
 from farthing.engine.network.ops import Sight
 from farthing.engine.network.transformer import vectors
-from farthing.engine.torch.model import Model
-from farthing.engine.torch.ops import TorchOps
+from farthing.engine.torch.ops import Model, TorchOps
 from farthing.engine.torch.staging import Inputs
 from farthing.theory.generation import decode_operations, kv_cache_bytes
 from farthing.theory.roofline import arithmetic_intensity, bytes_moved, ridge_point, total_flops

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from farthing.engine.torch.fp8 import REFUSED, runs_fp8
-from farthing.engine.torch.vector_error import vector_error
+from farthing.engine.torch.fp8 import REFUSED, runs_fp8, vector_error
 from farthing.theory.roofline import mfu
 from farthing.theory.work import WorkCounter
 from gpu_parts.bench import Bench

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from farthing.engine.torch.vector_error import vector_error
+from farthing.engine.torch.fp8 import vector_error
 from farthing.engine.torch.weights import Stack
 from int8 import Int8Stack, int8_rows, integer_product, quantize_int8
 from low_precision import Quantize, lane_of

@@ -75,7 +75,7 @@ print(anonymous() - before)
     not Path("/proc/self/status").exists(), reason="only Linux tells a process's anonymous memory"
 )
 def test_shapes_are_forgotten(make_bert: Callable[..., Path]) -> None:
-    """4 to 9 MiB are measured; with OpenVINO's and oneDNN's own settings 28 to 40."""
+    """Up to 8 MiB are measured; with OpenVINO's own settings 130."""
     model = make_bert(
         hidden_size=DIMENSION, num_hidden_layers=2, num_attention_heads=12, intermediate_size=4 * DIMENSION
     )

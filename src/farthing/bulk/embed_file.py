@@ -68,11 +68,12 @@ def embed_file(
     startup_s = embedder.load_s + time.perf_counter() - started
     writing_s = 0.0
     with writer:
-        ids = _Ids(source)
-        with closing(job.run(ids.texts())) as parts:
+        ids: deque[str] = deque()  # wait here for the vectors of their texts
+        with closing(job.run(_texts(source, ids))) as parts:
             for part in formatter.run(parts):
                 start = time.perf_counter()
-                writer.write(ids.take(len(part.tokens)), part.vectors, part.tokens, part.failed)
+                named = [ids.popleft() for _ in part.tokens]
+                writer.write(named, part.vectors, part.tokens, part.failed)
                 writing_s += time.perf_counter() - start
         writer.note(_range_metadata(formatter))
         last_written = time.perf_counter()
@@ -98,21 +99,10 @@ def _require_other_than_input(target: Path, source: Source, output: str) -> None
         raise InputError(f"{shown(output)}: is the input itself, which would be lost; choose another name")
 
 
-class _Ids:
-    """Splits records: the texts go down the pipeline, their ids wait here for the vectors."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._waiting: deque[str] = deque()
-
-    def texts(self) -> Iterator[str]:
-        for record in self._source:
-            self._waiting.append(record.id)
-            yield record.text
-
-    def take(self, count: int) -> list[str]:
-        """Return the oldest `count` ids."""
-        return [self._waiting.popleft() for _ in range(count)]
+def _texts(source: Source, ids: deque[str]) -> Iterator[str]:
+    for record in source:
+        ids.append(record.id)
+        yield record.text
 
 
 def _range_metadata(formatter: Formatter) -> dict[str, str]:

@@ -16,11 +16,16 @@ import numpy.typing as npt
 
 from farthing.catalog.configuration import load_configuration
 from farthing.embedding.cache import VectorCache
-from farthing.embedding.encode_options import EncodeOptions, as_asked, progress_bar, require_possible
+from farthing.embedding.encode_options import (
+    EncodeOptions,
+    as_asked,
+    progress_bar,
+    require_possible,
+    require_texts,
+)
 from farthing.embedding.formats import Precision, Values, VectorFormat
 from farthing.embedding.formatting import Formatter
 from farthing.embedding.steps import StepPath
-from farthing.embedding.texts import require_texts
 from farthing.engine.contract import Mode
 from farthing.engine.folder.checkpoint import TruncationSide
 from farthing.engine.load import EmbeddingModel, load_model

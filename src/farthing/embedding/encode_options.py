@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypedDict
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from farthing.embedding.formats import Precision, Values
 from farthing.engine.load import PROCESSOR_NAMES
-from farthing.engine.torch.tensors import as_tensor
+from farthing.engine.torch.cards import as_tensor
 from farthing.errors import InputError
 
 
@@ -30,6 +30,28 @@ class EncodeOptions(TypedDict, total=False):
     chunk_size: int | None
     ranges: npt.ArrayLike | None
     sentences: str | Sequence[str] | None
+
+
+def require_texts(texts: Iterable[str]) -> list[str]:
+    """Return texts that came as Python objects, each of them usable.
+
+    Raises:
+        InputError: `texts` is one string, or one of them is not a string or holds half of a surrogate pair.
+    """
+    if isinstance(texts, str):
+        raise InputError("texts is one string; give a list of texts")
+    checked = list(texts)
+    for row, text in enumerate(checked):
+        if not isinstance(text, str):
+            raise InputError(f"text {row} is {type(text).__name__}, not str; convert it or leave it out")
+        if not text.isascii():
+            try:
+                text.encode("utf-8")
+            except UnicodeEncodeError:
+                raise InputError(
+                    f"text {row} holds half of a surrogate pair, which is no text; fix it or leave it out"
+                ) from None
+    return checked
 
 
 def require_possible(*, output_value: str | None, device: Any, own_device: str, pool: Any) -> None:

@@ -88,15 +88,8 @@ class Job:
         fits = self._scan.texts <= WINDOW_TEXTS and self._scan.characters < WINDOW_CHARACTERS
         self._sample_lengths = [] if fits else model.tokenizer.encode(self._scan.sample).lengths
         self._wall_s = 0.0
-        self._start = partial(
-            path.job,
-            step_tokens=self._step_tokens,
-            prompt=prompt,
-            cache=VectorCache(0) if cache is None else cache,  # an empty one is false
-            on_first_window=self._predict,
-            on_step=self._watch.on_step,
-        )
-        self._run = self._start([])
+        self._path, self._prompt = path, prompt
+        self._cache = VectorCache(0) if cache is None else cache  # an empty one is false
         # Read now: a wrong row in the user's files must not come up when the work is done.
         self._prices_elsewhere = partial(
             prices_elsewhere,
@@ -114,7 +107,13 @@ class Job:
             EngineError: not one of them got a vector.
         """
         started = time.perf_counter()
-        self._run = self._start(texts)
+        self._run = self._path.job(
+            *(texts, self._step_tokens),
+            prompt=self._prompt,
+            cache=self._cache,
+            on_first_window=self._predict,
+            on_step=self._watch.on_step,
+        )
         yield from self._run
         self._wall_s = time.perf_counter() - started
         if self.totals.failed and len(self.totals.failed) == self.totals.texts:

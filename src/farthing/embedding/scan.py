@@ -11,9 +11,6 @@ from dataclasses import dataclass, replace
 SAMPLE_TEXTS = 2000
 SAMPLE_BYTES = 64_000_000
 
-DEFAULT_CAP = 1 << 62
-"""No cap: every character counts."""
-
 
 @dataclass(frozen=True)
 class Scan:
@@ -62,7 +59,7 @@ class Scan:
 def scan(
     source: Iterable[str],
     *,
-    cap: int = DEFAULT_CAP,
+    cap: int = 1 << 62,
     sample_texts: int = SAMPLE_TEXTS,
     sample_bytes: int = SAMPLE_BYTES,
 ) -> Scan:

@@ -135,17 +135,17 @@ class Lane:
             started = self._clock()
             step = _Step(texts, np.zeros((len(texts), self._dimension), np.float32))
             try:
-                self._find_prefix(step, prompt)
+                if (
+                    self._prefixes is not None
+                    and prompt is not None
+                    and (prefix := shared_prefix(prompt, texts))
+                ):
+                    step.past, step.made = self._prefixes.of(prompt[:prefix], self._passes.keys_and_values)
+                    step.prefix = prefix
                 self._run(step, range(len(texts)))
             except EngineError as error:  # of the prefix that all of them need
                 step.failed.update(dict.fromkeys(range(len(texts)), error))
             return Done(step.vectors, step.failed, self._clock() - started, step.passes)
-
-    def _find_prefix(self, step: _Step, prompt: Ids | None) -> None:
-        if self._prefixes is not None and prompt is not None:
-            step.prefix = shared_prefix(prompt, step.texts)
-            if step.prefix:
-                step.past, step.made = self._prefixes.of(prompt[: step.prefix], self._passes.keys_and_values)
 
     def _run(self, step: _Step, rows: Sequence[int]) -> None:
         """Run some rows of a step; where the device refuses them, or one spoils the others, fewer at a time."""

@@ -77,8 +77,6 @@ def _lengthening(own: int, prefix: int, counter: WorkCounter | None) -> float:
     if not prefix:
         return 1.0
     if counter is None:
-        raise ValueError(
-            "a prefix is reused: give the model's counter, which knows what attending to it costs"
-        )
+        raise ValueError("a prefix is reused: give the model's counter")
     behind = counter.step([prefix + own], prefix=prefix).total.executed_flops
     return behind / counter.step([own]).total.executed_flops

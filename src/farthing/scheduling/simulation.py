@@ -116,11 +116,6 @@ class Simulated:
         latencies = self.latencies_s if priority is None else self.latencies_of(priority)
         return math.fsum(latencies) / len(latencies)
 
-    @property
-    def mean_step_texts(self) -> float:
-        """Texts per step with texts."""
-        return len(self.latencies_s) / sum(self.steps_of.values())
-
 
 def simulate(
     arrivals: Arrivals, policy: Policy, rng: random.Random, step_s: StepTime | None = None
@@ -138,23 +133,19 @@ def simulate(
     """
     if step_s is None and policy.max_batch_texts > 1:
         raise InputError("simulation: batches need the seconds of a step: give step_s")
-    queues = policy.servers if policy.routing == "shared" else 1
-    idles = policy.filler_step_s is None
-    plain = policy.max_batch_texts == 1 and arrivals.classes is None and (idles or queues == 1)
+    plain = policy.max_batch_texts == 1 and arrivals.classes is None and policy.filler_step_s is None
+    run = _plain if plain else _general
     if policy.routing == "shared" or policy.servers == 1:
-        run = _plain if plain else _general
-        outcome = run(arrivals, policy, policy.servers, step_s)
-        return _summed(arrivals, policy, [(range(len(arrivals.times_s)), outcome)])
+        everything = range(len(arrivals.times_s))
+        return _summed(arrivals, policy, [(everything, run(arrivals, policy, policy.servers, step_s))])
     chosen = rng.choices(range(policy.servers), k=len(arrivals.times_s))
     parts = []
     for server in range(policy.servers):
         rows = [row for row, own in enumerate(chosen) if own == server]
         if rows:
             classes = None if arrivals.classes is None else [arrivals.classes[row] for row in rows]
-            part = Arrivals(
-                [arrivals.times_s[row] for row in rows], [arrivals.sizes[row] for row in rows], classes
-            )
-            parts.append((rows, (_plain if plain else _general)(part, policy, 1, step_s)))
+            times, sizes = [arrivals.times_s[row] for row in rows], [arrivals.sizes[row] for row in rows]
+            parts.append((rows, run(Arrivals(times, sizes, classes), policy, 1, step_s)))
     return _summed(arrivals, policy, parts)
 
 
@@ -188,37 +179,18 @@ def _summed(arrivals: Arrivals, policy: Policy, parts: Sequence[tuple[Sequence[i
 
 
 def _plain(arrivals: Arrivals, policy: Policy, servers: int, step_s: StepTime | None) -> _Outcome:
-    """One text at a time, one class: Lindley's recursion, with a heap for several servers; filler on one only.
+    """One text at a time, one class, no filler: Lindley's recursion, with a heap for several servers.
 
     Millions of texts take seconds, which long runs need; the result is `_general`'s.
     """
     seconds = arrivals.sizes if step_s is None else [step_s((size,)) for size in arrivals.sizes]
     latencies: list[float] = []
-    append = latencies.append
-    filler_s = 0.0
-    if policy.filler_step_s is not None:
-        filler_step_s, ceil = policy.filler_step_s, math.ceil
-        free = arrivals.times_s[0]
-        for time, service in zip(arrivals.times_s, seconds, strict=True):
-            while free < time:
-                gap = max(1, ceil((time - free) / filler_step_s)) * filler_step_s
-                filler_s += gap
-                free += gap
-            free += service
-            append(free - time)
-    elif servers == 1:
-        free = -math.inf
-        for time, service in zip(arrivals.times_s, seconds, strict=True):
-            free = (time if time > free else free) + service
-            append(free - time)
-    else:
-        heap = [-math.inf] * servers
-        for time, service in zip(arrivals.times_s, seconds, strict=True):
-            free = heap[0]
-            end = (time if time > free else free) + service
-            heapreplace(heap, end)
-            append(end - time)
-    return _Outcome(latencies, math.fsum(seconds), filler_s, {1: len(latencies)})
+    heap = [-math.inf] * servers
+    for time, service in zip(arrivals.times_s, seconds, strict=True):
+        end = max(heap[0], time) + service
+        heapreplace(heap, end)
+        latencies.append(end - time)
+    return _Outcome(latencies, math.fsum(seconds), 0.0, {1: len(latencies)})
 
 
 def _general(arrivals: Arrivals, policy: Policy, servers: int, step_s: StepTime | None) -> _Outcome:

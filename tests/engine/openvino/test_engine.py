@@ -16,7 +16,7 @@ from farthing.engine.folder.locate import locate_model
 from farthing.engine.network.transformer import network_of
 from farthing.engine.network.weights import weights_of
 from farthing.engine.openvino.engine import OpenVinoEngine, in_file
-from farthing.engine.openvino.graph import vector_graph
+from farthing.engine.openvino.ops import vector_graph
 from farthing.engine.openvino.runtime import import_openvino, openvino_errors
 from farthing.errors import EngineError, InputError
 

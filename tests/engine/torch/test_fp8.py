@@ -20,9 +20,16 @@ from farthing.engine.folder.checkpoint import Pooling
 from farthing.engine.network.transformer import network_of
 from farthing.engine.torch import fp8
 from farthing.engine.torch.engine import Means, TorchEngine
-from farthing.engine.torch.fp8 import FP8_MOST, Fp8Stack, ProductShape, fp8_rows, quantize, scaled_product
+from farthing.engine.torch.fp8 import (
+    FP8_MOST,
+    Fp8Stack,
+    ProductShape,
+    fp8_rows,
+    quantize,
+    scaled_product,
+    vector_error,
+)
 from farthing.engine.torch.varlen import Kernel
-from farthing.engine.torch.vector_error import vector_error
 from farthing.engine.torch.weights import Stack
 from farthing.errors import EngineError
 from farthing.theory.devices import Dtype

@@ -22,7 +22,7 @@ from farthing.engine.machine import available_cores
 from farthing.engine.network.packing import dense_width, grid_width, packed, padded
 from farthing.engine.network.transformer import network_of
 from farthing.engine.network.weights import weights_of
-from farthing.engine.openvino.graph import prefix_graph, vector_graph
+from farthing.engine.openvino.ops import prefix_graph, vector_graph
 from farthing.engine.openvino.runtime import import_openvino, openvino_errors
 from farthing.engine.prefixes import Prefixes
 from farthing.errors import EngineError, InputError

@@ -1,4 +1,4 @@
-"""The network's operations as nodes of an OpenVINO graph, over packed tokens or padded ones.
+"""The network's operations as OpenVINO's nodes, over packed tokens or padded ones, and the graphs made of them.
 
 The graph is dynamic in the tokens, the texts and the longest of them.
 """
@@ -14,11 +14,13 @@ import numpy.typing as npt
 from farthing.engine.folder.head import DenseActivation, Pooling
 from farthing.engine.network.ops import Sight
 from farthing.engine.network.positions import biases_by_distance
-from farthing.engine.network.transformer import score_scale
+from farthing.engine.network.transformer import Network, keys_and_values, score_scale, vectors
 from farthing.engine.openvino.runtime import import_openvino
 from farthing.theory.shapes import ModelShape, Norm
 
 op = import_openvino().opset13
+
+Weights = Mapping[str, npt.NDArray[np.float32]]
 
 MASKED = np.float32(-1e9)
 """Added to the score of a key that is not seen: far below any real score, and finite, so that no row becomes NaN."""
@@ -37,7 +39,7 @@ class GraphOps:
     def __init__(
         self,
         shape: ModelShape,
-        weights: Mapping[str, npt.NDArray[np.float32]],
+        weights: Weights,
         *,
         dense: bool = False,
         prefix: bool = False,
@@ -258,3 +260,27 @@ def _ints(*values: int) -> npt.NDArray[np.int32]:
 
 def _size(shape: Any, axis: int) -> Any:
     return op.gather(shape, np.int32(axis), _AXIS_0)
+
+
+def vector_graph(network: Network, weights: Weights, *, dense: bool, prefix: bool) -> Any:
+    """Return the graph of a step's vectors; `GraphOps` says what it takes.
+
+    Args:
+        network: what is computed.
+        weights: by our names; they must outlive what is compiled of the graph.
+        dense: whether texts come padded to one length.
+        prefix: whether they come behind a prefix, of 0 tokens maybe.
+    """
+    ops = GraphOps(network.shape, weights, dense=dense, prefix=prefix)
+    results = [op.result(vectors(ops, network)), *map(op.result, ops.unread)]
+    return import_openvino().Model(results, ops.inputs)
+
+
+def prefix_graph(shape: ModelShape, weights: Weights) -> Any:
+    """Return the graph of the keys and values of one packed text, (layers, 2, tokens, kv)."""
+    ops = GraphOps(shape, weights)
+    flat = np.array([1, 1, -1, shape.kv_width], np.int32)
+    layers = [
+        op.concat([op.reshape(part, flat, False) for part in pair], 1) for pair in keys_and_values(ops, shape)
+    ]
+    return import_openvino().Model([op.result(op.concat(layers, 0))], ops.inputs)

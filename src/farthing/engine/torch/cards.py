@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import numpy.typing as npt
+
 from farthing.errors import InputError, MissingExtraError
 
 _COPY_BYTES = 1_000_000_000
@@ -39,8 +41,7 @@ def card_name(device: str) -> str:
 
 def card_identity(name: str) -> str:
     """Return one line that a calibration of a card is valid for; it is the same for cards of a kind."""
-    torch = _torch()
-    seen = torch.cuda.get_device_properties(name)
+    seen = (torch := _torch()).cuda.get_device_properties(name)
     return (
         f"{seen.name}, {seen.total_memory / 2**30:.0f} GiB, compute {seen.major}.{seen.minor}, "
         f"CUDA {torch.version.cuda}"
@@ -68,9 +69,18 @@ def copy_bandwidth(name: str, size_bytes: int = _COPY_BYTES) -> float:
     return max(rates)
 
 
-def _torch() -> Any:
+def as_tensor(values: npt.NDArray[Any]) -> Any:
+    """Return a torch tensor over the memory of an array.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+    """
+    return _torch("convert_to_tensor").from_numpy(values)
+
+
+def _torch(purpose: str = "running on a card") -> Any:
     try:
         import torch
     except ImportError as error:
-        raise MissingExtraError("torch", "gpu", "running on a card") from error
+        raise MissingExtraError("torch", "gpu", purpose) from error
     return torch

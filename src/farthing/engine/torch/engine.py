@@ -23,12 +23,11 @@ from farthing.engine.network.transformer import Network, network_of
 from farthing.engine.network.weights import weights_of
 from farthing.engine.prefixes import Prefixes
 from farthing.engine.torch.cards import card_name
-from farthing.engine.torch.fp8 import quantize, runs_fp8
-from farthing.engine.torch.model import Model
+from farthing.engine.torch.fp8 import quantize, runs_fp8, vector_error
+from farthing.engine.torch.ops import Model
 from farthing.engine.torch.recorded import Record, RecordedSteps, cuda_graphs, recorded_sizes
 from farthing.engine.torch.staging import Staging
 from farthing.engine.torch.varlen import Kernel, kernel_for
-from farthing.engine.torch.vector_error import vector_error
 from farthing.engine.torch.weights import Named, Weights
 from farthing.errors import EngineError, InputError
 from farthing.theory.devices import Dtype

@@ -141,6 +141,15 @@ def test_a_receipt_of_texts_that_came_again() -> None:
     assert "12,345, 1,234 repeats not computed again, 321 known from before, 56 truncated" in text
 
 
+def test_a_receipt_tells_of_texts_without_a_vector() -> None:
+    named = ("in.txt: row 7 got no vector: the device choked", "9 more got no vector")
+    text = unwrapped(drawn(replace(RECEIPT, failed=10, embedded=12_335, warnings=named), 120))
+    assert "56 truncated, 10 without a vector" in text
+    for warning in named:
+        assert f"warning: {warning}" in text
+    assert "without a vector" not in drawn(RECEIPT, 120)
+
+
 @pytest.mark.parametrize("odd", ["[bold]x[/bold]", "[/]", "[red]", "[link=a]b", "\\[x]"])
 def test_names_in_a_receipt_are_no_markup(odd: str) -> None:
     text = drawn(replace(RECEIPT, model=odd, device=odd), 120, output=f"/data/{odd}.parquet")

@@ -37,7 +37,8 @@ def _facts(receipt: Receipt, output: str | None) -> Table:
     repeats = f", {format_count(receipt.duplicates)} {noun} not computed again" if receipt.duplicates else ""
     known = f", {format_count(receipt.cached)} known from before" if receipt.cached else ""
     cut = f", {format_count(receipt.truncated)} truncated" if receipt.truncated else ""
-    table.add_row("texts", f"{format_count(receipt.texts)}{repeats}{known}{cut}")
+    lost = f", {format_count(receipt.failed)} without a vector" if receipt.failed else ""
+    table.add_row("texts", f"{format_count(receipt.texts)}{repeats}{known}{cut}{lost}")
     waste = tokens.padded / (tokens.useful + tokens.padded) if tokens.useful else 0.0
     table.add_row(
         "tokens",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +205,31 @@ def test_the_receipt_agrees_with_itself(tiny: Embedder, tiny_bert: Path) -> None
     assert (receipt.model, receipt.device) == (str(tiny_bert.resolve()), "a machine")
     assert len(receipt.elsewhere) == 4
     json.dumps(receipt.as_dict(), allow_nan=False)
+
+
+def test_safe_for_threads(prompted: Embedder) -> None:
+    """Calls large and small, with prompts and without, and jobs, of texts that many of them share."""
+    folder = str(prompted.model.checkpoint.folder)
+    texts = [f"text {number} of the story" for number in range(90)]
+    expected = {prompt: prompted.encode(texts, prompt=prompt) for prompt in ("", "of: ", "x ")}
+    everyone = threading.Barrier(8)
+    with Embedder(folder, cache_texts=400) as embedder:
+
+        def ask(number: int) -> None:
+            everyone.wait(20)
+            draw = random.Random(number)
+            for turn in range(15):
+                rows = draw.sample(range(90), draw.choice((1, 4, 30, 80)))
+                prompt = draw.choice(("", "of: ", "x "))
+                asked = [texts[row] for row in rows]
+                vectors = embedder.embed(asked, prompt=prompt).vectors if turn % 5 == 0 else None
+                got = embedder.encode(asked, prompt=prompt) if vectors is None else vectors
+                np.testing.assert_allclose(got, expected[prompt][rows], atol=1e-5)
+
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(ask, range(8))) == [None] * 8
+        assert 0 < len(embedder.cache) <= 270
+        assert embedder.cache.hits > 0
 
 
 def test_repeats_get_the_same_vector(tiny: Embedder) -> None:

@@ -174,6 +174,24 @@ def test_an_error_in_the_input_surfaces(path: StepPath, good: int) -> None:
     assert joined(run(path, ["a", "b"])[0]).shape == (2, 36)
 
 
+@pytest.mark.parametrize("step_tokens", [20, 64, 200])
+def test_steps_keep_the_budget(tiny_bert: Path, step_tokens: int) -> None:
+    """Padded to the longest of them; a text that is longer goes alone. Every text is run once."""
+    model, engine = staged_model(tiny_bert)
+    path = StepPath(model)
+    texts = [str(n) + " a" * (n % 40) for n in range(200)]
+    list(path.job(texts, step_tokens, prompt="", cache=VectorCache(0)))
+    assert all(len(ran) == 1 or len(ran) * max(map(len, ran)) <= step_tokens for ran in engine.ran)
+    assert engine.texts_run() == sorted(tuple(ids.tolist()) for ids in model.tokenizer.encode(texts).ids)
+    engine.ran.clear()
+    engine.step_tokens = step_tokens
+    at_once = StepPath(model, "latency")
+    list(at_once.call(texts, prompt="", cache=VectorCache(0)))
+    assert all(len(ran) == 1 or len(ran) * max(map(len, ran)) <= step_tokens for ran in engine.ran)
+    path.close()
+    at_once.close()
+
+
 @pytest.mark.usefixtures("_small_windows")
 def test_an_error_that_is_no_texts_own_surfaces(tiny_bert: Path) -> None:
     """Whatever a lane raises but an `EngineError` is a mistake of ours: no text is to blame."""

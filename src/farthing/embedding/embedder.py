@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
@@ -25,7 +26,7 @@ from farthing.embedding.encode_options import (
 )
 from farthing.embedding.formats import Precision, Values, VectorFormat
 from farthing.embedding.formatting import Formatter
-from farthing.embedding.steps import StepPath
+from farthing.embedding.steps import EmbeddedTexts, StepPath
 from farthing.engine.contract import Mode
 from farthing.engine.folder.checkpoint import TruncationSide
 from farthing.engine.load import EmbeddingModel, load_model
@@ -127,7 +128,7 @@ class Embedder:
             ModelError: the model's folder cannot be used.
             ModelUnavailableError: the model is not here and cannot be had.
         """
-        given = locals()
+        given = dict(locals())  # a copy: whoever debugs would change it
         self._settings = {name: given[name] for name in given if name not in ("self", "notify")}
         started = time.perf_counter()
         if usd_per_hour is None:
@@ -155,9 +156,9 @@ class Embedder:
         self._ending = weakref.finalize(self, self._loaded.lanes.close)
         self.load_s = time.perf_counter() - started
 
-    def __reduce__(self) -> tuple[Callable[[dict[str, Any]], Embedder], tuple[dict[str, Any]]]:
+    def __reduce__(self) -> tuple[Callable[[], Embedder], tuple[()]]:
         """Pickle by settings."""
-        return _made_anew, (self._settings,)
+        return partial(type(self), **self._settings), ()
 
     def __enter__(self) -> Self:
         """Return the embedder."""
@@ -240,6 +241,7 @@ class Embedder:
             (n, dimension), or (dimension,) for one text; an eighth as wide when binary.
 
         Raises:
+            EngineError: a text, which it names, got no vector, or the embedder is closed.
             InputError: a text is not a string, or over the limit and `truncate` is off; the prompt is unknown, the
                 dimension is out of range, or an argument asks for what is not to be had.
         """
@@ -256,9 +258,13 @@ class Embedder:
         self._refuse_over_limit(texts, prefix)
         with progress_bar(len(texts)) if show_progress_bar else nullcontext() as on_step:
             run = self.path.call(texts, prompt=prefix, cache=self.cache.for_call(len(texts)), on_step=on_step)
-            done = formatter.joined(run)
-        for row, error in done.failed.items():
-            raise EngineError(f"text {row} got no vector: {error}") from error
+
+            def whole(part: EmbeddedTexts) -> EmbeddedTexts:
+                for row, error in run.totals.failed.items():
+                    raise EngineError(f"text {row} got no vector: {error}") from error
+                return part
+
+            done = formatter.joined(map(whole, run))
         vectors = as_asked(
             done.vectors, convert_to_numpy=convert_to_numpy, convert_to_tensor=convert_to_tensor
         )
@@ -377,7 +383,3 @@ class Embedder:
     def _first_prompt(self, *names: str) -> str:
         prompts = self.model.checkpoint.prompts
         return next((prompts[name] for name in names if name in prompts), "")
-
-
-def _made_anew(settings: dict[str, Any]) -> Embedder:
-    return Embedder(**settings)

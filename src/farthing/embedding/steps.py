@@ -120,9 +120,7 @@ class Lanes:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._queue: Queue[_Step] = Queue(
-            lambda step: step.batch.tokens, lambda step: step.arrived_s, ageing_s=_AGEING_S
-        )
+        self._queue = Queue[_Step](lambda s: s.batch.tokens, lambda s: s.arrived_s, ageing_s=_AGEING_S)
         self._change = threading.Condition()
         self._threads: list[threading.Thread] = []
         self._closed, self._process = False, os.getpid()

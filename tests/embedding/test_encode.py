@@ -213,6 +213,17 @@ def test_a_job_fills_the_cache_too(tiny_bert: Path) -> None:
     np.testing.assert_array_equal(again.vectors, first[[1, 0]])
 
 
+def test_what_the_caller_does_to_vectors_is_not_the_caches(tiny_bert: Path) -> None:
+    embedder = Embedder(str(tiny_bert))
+    first = embedder.encode(["a", "b"])
+    kept = first.copy()
+    first[:] = 7
+    second = embedder.encode(["a", "b"])
+    np.testing.assert_array_equal(second, kept)
+    second[:] = 7
+    np.testing.assert_array_equal(embedder.embed(["b", "a"]).vectors, kept[::-1])
+
+
 def test_a_large_call_passes_the_cache_by(tiny_bert: Path) -> None:
     embedder = Embedder(str(tiny_bert), cache_texts=50)
     for call in (embedder.encode, embedder.embed):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from farthing.embedding import steps
 from farthing.embedding.cache import VectorCache
 from farthing.embedding.embedder import Embedder
 from farthing.embedding.formats import PRECISIONS, Precision
@@ -47,6 +48,25 @@ def test_encode_names_the_first_text(embedder: Embedder, rows: list[int]) -> Non
     if rows == [7]:
         with pytest.raises(EngineError, match=r"^text 0 got no vector"):
             embedder.encode(texts[0])
+
+
+@pytest.mark.usefixtures("_choking")
+@pytest.mark.parametrize("texts", [TEXTS[6:8], TEXTS[7:8] * 2])
+def test_encode_names_it_where_too_few_are_left_for_ranges(embedder: Embedder, texts: list[str]) -> None:
+    """Not the format is to blame, nor the caller, who gave texts enough."""
+    with pytest.raises(EngineError, match=r"^text [01] got no vector: the device choked$"):
+        embedder.encode(texts, precision="int8")
+
+
+@pytest.mark.usefixtures("_choking")
+def test_encode_ends_with_the_window_of_the_first(
+    embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number is that in the call, and what was to come is not computed for nothing."""
+    monkeypatch.setattr(steps, "WINDOW_TEXTS", 5)
+    with pytest.raises(EngineError, match=r"^text 57 got no vector: the device choked$"):
+        embedder.encode([*(f"other {number}" for number in range(50)), *TEXTS])
+    assert len(embedder.cache) < 50 + 5 * (steps.MOST_WINDOWS + 2)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 import weakref
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,28 @@ def test_pickles_and_copies_are_made_by_settings(tiny_bert: Path, again: Any) ->
             assert other.model.tokenizer.truncation_side == "left"
             assert (other.model.engine.lanes, other.path.mode) == (1, "latency")
         assert embedder.encode("still here").shape == (36,)
+
+
+class Own(Embedder):
+    """An embedder that its user has added something to."""
+
+
+def test_whoever_debugs_changes_no_settings(tiny_bert: Path) -> None:
+    """Looking at a function's variables, as a debugger does at each line, writes to what `locals` gave."""
+
+    def look(frame: types.FrameType, _event: str, _value: object) -> Any:
+        assert frame.f_locals is not None
+        return look
+
+    before = sys.gettrace()
+    sys.settrace(look)
+    try:
+        embedder = Own(str(tiny_bert), max_length=20)
+    finally:
+        sys.settrace(before)
+    with embedder, pickle.loads(pickle.dumps(embedder)) as other:
+        assert type(other) is Own
+        assert other.max_length == 20
 
 
 def test_a_pickle_holds_no_weights(tiny_bert: Path) -> None:

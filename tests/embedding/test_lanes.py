@@ -17,6 +17,7 @@ from farthing.embedding import steps
 from farthing.embedding.cache import VectorCache
 from farthing.embedding.steps import EmbeddedTexts, Run, StepPath
 from farthing.embedding.windows import Window
+from farthing.engine import contract
 from farthing.engine.contract import Ids
 from farthing.errors import EngineError
 from staged_engine import StagedEngine, staged_model
@@ -354,3 +355,19 @@ def test_of_texts_that_fail_in_calls_the_others_stand(staged: tuple[StepPath, St
         assert set(part.failed) == {1}
         rest = [0, *range(2, len(asked))]
         np.testing.assert_array_equal(part.vectors[rest], right(path, engine, asked)[rest])
+
+
+def test_errors_that_are_kept_hold_on_to_nothing(staged: tuple[StepPath, StagedEngine]) -> None:
+    """Else a job with a bad text in each step would keep the vectors of all steps, by its errors' tracebacks."""
+    path, engine = staged
+    texts = texts_of("a", 300)
+    bad = {tuple(ids.tolist()) for ids in path.model.tokenizer.encode(texts[::10]).ids}
+    engine.refuses = lambda ids: tuple(ids.tolist()) in bad
+    before = [one for one in gc.get_objects() if type(one) is contract._Step]
+    run = job(path, texts)
+    for part in run:
+        del part
+    assert len(run.totals.failed) == 30
+    gc.collect()
+    assert len([one for one in gc.get_objects() if type(one) is contract._Step]) <= len(before)
+    assert {str(error) for error in run.totals.failed.values()} == {"the device choked"}

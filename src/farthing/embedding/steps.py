@@ -108,7 +108,9 @@ class _Step:
             done = lane.run([window.ids[row] for row in rows], self.run.prompt)
             places = window.rows[rows]
             window.vectors[places] = done.vectors
-            window.failed.update({int(places[row]): error for row, error in done.failed.items()})
+            # Its words alone: an error's traceback holds on to the texts and vectors of its step.
+            for row, error in done.failed.items():
+                window.failed[int(places[row])] = EngineError(str(error))
             self.run.count(len(rows), done.work, done.device_s)
             window.finish()
         except BaseException as error:  # handed to whoever consumes the window, and raised there

@@ -130,7 +130,7 @@ def format_count(value: float) -> str:
 
 def _dollars(usd: float) -> str:
     sign, size = "-" if usd < 0 else "", abs(usd)
-    if 0.9995 <= size and round(size, 2) < _MOST:
+    if 0.9995 <= size < _MOST:
         return f"{sign}${size:,.2f}"
     text = _significant(size)
     return f"{sign}${text}0" if text[-2:-1] == "." else f"{sign}${text}"

@@ -178,3 +178,7 @@ def test_units_survive_a_round_trip(unit: str, value: float) -> None:
 def test_an_unknown_unit_is_named() -> None:
     with pytest.raises(InputError, match="TiB"):
         to_base(1, "TiB")
+
+
+def test_a_number_with_a_unit_is_in_powers_of_ten_sooner() -> None:
+    assert format_seconds(-3.15418212e20) == "-1e13 years"

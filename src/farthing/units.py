@@ -144,18 +144,18 @@ def _scaled(value: float, steps: _Steps, digits: int = 3) -> tuple[str, str]:
     """Return a number and the name of the unit that suits it once it is rounded."""
     rounded = abs(float(f"{value:.{digits - 1}e}"))
     unit, name = next(((unit, name) for least, unit, name in steps if rounded >= least), steps[-1][1:])
-    return _significant(value / unit, digits), name
+    return _significant(value / unit, digits, _MOST / 1000), name
 
 
-def _significant(value: float, digits: int = 3) -> str:
-    """Return a number in so many digits, in powers of ten if it is tiny or huge."""
+def _significant(value: float, digits: int = 3, most: float = _MOST) -> str:
+    """Return a number in so many digits, in powers of ten if it is tiny or from `most` on."""
     if not math.isfinite(value):
         return "nan" if math.isnan(value) else "∞" if value > 0 else "-∞"
     if value == 0:
         return "0"
     text = f"{value:.{digits - 1}e}"
     mantissa, _, exponent = text.partition("e")
-    if not _LEAST <= abs(float(text)) < _MOST:
+    if not _LEAST <= abs(float(text)) < most:
         return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
     decimals = max(0, digits - 1 - int(exponent))
     plain = f"{float(text):,.{decimals}f}"

@@ -1,7 +1,7 @@
 """What stands around an engine: many short texts through the step path with an engine that computes nothing.
 
-Beside it the same texts tokenized alone, in the same windows. Both take turns; the figure is the ratio of medians. Nothing
-is asserted.
+Beside it the same texts tokenized alone, in the same windows. Both take turns; the figure is the ratio of medians.
+Nothing is asserted.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,8 @@ def lanes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     monkeypatch.setattr(calibrate, "calibrate_model", lambda *_: make_model_calibration())
     monkeypatch.setattr(job, "ensure_calibrated", ensure)
     monkeypatch.setattr("farthing.engine.openvino.engine.available_cores", lambda: 3)
+    monkeypatch.setenv("RAYON_NUM_THREADS", "taken back")
+    monkeypatch.delenv("RAYON_NUM_THREADS")
     monkeypatch.chdir(tmp_path)
     Path("in.txt").write_text("a\nb\n")
     return noted
@@ -47,6 +50,8 @@ def test_as_many_as_are_asked_for(
 ) -> None:
     assert main([*command, "-m", str(tiny_bert), *given]) == 0
     assert lanes == [meant]
+    # What the tokenizer's library reads when it starts; the command is the process.
+    assert os.environ.get("RAYON_NUM_THREADS") == (str(meant) if given else None)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

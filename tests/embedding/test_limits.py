@@ -79,3 +79,18 @@ def test_every_text_is_read_and_no_more_than_needed_at_once(strict: Embedder) ->
         with pytest.raises(InputError, match=f"the {last}th"):
             strict.model.tokenizer.refuse_longer(texts(last + 1, last))
     strict.model.tokenizer.refuse_longer([])
+
+
+def test_long_texts_are_read_few_at_a_time(strict: Embedder) -> None:
+    """Memory is bounded by characters as well: a thousand texts of a megabyte are not read together."""
+    read = 0
+
+    def texts() -> Iterator[tuple[str, str]]:
+        nonlocal read
+        for row in range(1000):
+            read += 1
+            yield f"the {row}th", "a " * 300_000
+
+    with pytest.raises(InputError, match="the 0th has 300002 tokens"):
+        strict.model.tokenizer.refuse_longer(texts())
+    assert read == 2

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
 from threading import Event, Lock
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from farthing.embedding.cache import CachedText, VectorCache
 from farthing.engine.contract import Ids, Vectors
-from farthing.engine.text.tokenization import TextTokenizer
+from farthing.engine.text.tokenization import TextTokenizer, taken
 from farthing.errors import EngineError
 
 WINDOW_TEXTS = 8192
@@ -134,22 +134,12 @@ class WindowMaker:
 
     def windows(self, texts: Iterable[str]) -> Iterator[Window]:
         """Yield windows that together hold every text exactly once, in order."""
-        source = iter(texts)
-        chunk = self._take(source)
+        take = partial(taken, iter(texts), self._window_texts, WINDOW_CHARACTERS, str)
+        chunk = take()
         while chunk:
-            following = self._take(source)
+            following = take()
             yield self._window(chunk, last=not following)
             chunk = following
-
-    def _take(self, source: Iterator[str]) -> list[str]:
-        texts: list[str] = []
-        characters = 0
-        for text in islice(source, self._window_texts):
-            texts.append(text)
-            characters += len(text)
-            if characters >= WINDOW_CHARACTERS:
-                break
-        return texts
 
     def _window(self, texts: list[str], *, last: bool) -> Window:
         first: dict[str, int] = {}

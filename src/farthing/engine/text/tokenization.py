@@ -7,10 +7,10 @@ tokenizer.json files carry truncation and padding of their own (MiniLM's cuts at
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
 
-_READ_TOGETHER = 256
-"""Texts that are read together where they are only counted: enough for all cores, and bounded memory."""
+_READ_TEXTS, _READ_CHARACTERS = 1024, 1_000_000
+"""Texts, or characters, that are read together where they are only counted: enough for all cores, in bounded memory."""
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ class TextTokenizer:
             InputError: a text is over the limit; it is named with its tokens.
         """
         source = iter(texts)
-        while some := list(islice(source, _READ_TOGETHER)):
+        while some := taken(source, _READ_TEXTS, _READ_CHARACTERS, lambda named: named[1]):
             found = self._tokenizer.encode_batch_fast([text for _, text in some])
             for (name, _), encoding in zip(some, found, strict=True):
                 if encoding.overflowing:
@@ -184,3 +186,14 @@ class TextTokenizer:
     def words(self) -> list[str]:
         """Return whole words of the vocabulary, to make synthetic text from."""
         return sorted(word for word in self._tokenizer.get_vocab() if word.isalpha() and word.isascii())
+
+
+def taken(source: Iterator[Item], texts: int, characters: int, text_of: Callable[[Item], str]) -> list[Item]:
+    """Return the next of a source: so many texts at most, and none more once they have so many characters."""
+    some: list[Item] = []
+    for item in islice(source, texts):
+        some.append(item)
+        characters -= len(text_of(item))
+        if characters <= 0:
+            break
+    return some

@@ -94,7 +94,7 @@ class Formatter:
         scaled = map(self._scaled, parts)
         for part in self._with_ranges(scaled) if self.samples else scaled:
             self.clipped += self.format.outside(_good(part))
-            yield replace(part, vectors=self.format.quantized(part.vectors))
+            yield EmbeddedTexts(self.format.quantized(part.vectors), part.tokens, part.failed)
 
     def joined(self, parts: Iterable[EmbeddedTexts]) -> EmbeddedTexts:
         """Return all parts of a job in the format, as one."""
@@ -117,7 +117,7 @@ class Formatter:
 
     def _scaled(self, part: EmbeddedTexts) -> EmbeddedTexts:
         vectors = cut(part.vectors, self.format.dimension)
-        return replace(part, vectors=unit(vectors) if self._rescale else vectors)
+        return EmbeddedTexts(unit(vectors) if self._rescale else vectors, part.tokens, part.failed)
 
     def _with_ranges(self, parts: Iterator[EmbeddedTexts]) -> Iterator[EmbeddedTexts]:
         """Hold parts back until there are texts enough to take the ranges from, then yield all."""

@@ -379,8 +379,10 @@ class Run:
         except BaseException:
             self._path.lanes.cancel(steps)
             raise
-        totals, failed = self.totals, dict(sorted(window.failed.items()))
-        totals.failed.update({totals.texts + row: error for row, error in failed.items()})
+        totals, failed = self.totals, window.failed
+        if failed:
+            failed = dict(sorted(failed.items()))
+            totals.failed.update({totals.texts + row: error for row, error in failed.items()})
         totals.texts += len(window.texts)
         totals.duplicates += duplicates
         totals.cached += window.cached

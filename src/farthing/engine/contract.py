@@ -170,7 +170,7 @@ class Lane:
         )
         step.passes.append((rows, work))
         step.made = False
-        step.vectors[rows] = ran.vectors
+        step.vectors[rows[0] : rows[-1] + 1] = ran.vectors
         if not np.isfinite(ran.vectors).all():
             for place in np.flatnonzero(~np.isfinite(ran.vectors).all(axis=1)).tolist():
                 step.vectors[rows[place]] = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from operator import add, attrgetter
 from typing import NamedTuple
 
 from farthing.theory.flops import attention_pairs, forward_flops, linear_flops_per_token
@@ -12,7 +13,7 @@ from farthing.theory.savings import check_prefix, kept_block_flops, prefix_flops
 from farthing.theory.shapes import ModelShape
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Work:
     """Tokens and FLOPs of one or many forward passes. Works add up.
 
@@ -43,7 +44,7 @@ class Work:
 
     def __add__(self, other: Work) -> Work:
         """Return the work of both together."""
-        return Work(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Work)})
+        return Work(*map(add, _figures(self), _figures(other)))
 
     def again(self) -> Work:
         """Return this as work that was done a second time and asked for once: all of it is padding."""
@@ -51,6 +52,9 @@ class Work:
             padded_tokens=self.useful_tokens + self.padded_tokens - self.reused_tokens,
             padded_flops=self.executed_flops,
         )
+
+
+_figures = attrgetter(*(field.name for field in fields(Work)))
 
 
 class _Text(NamedTuple):
@@ -73,6 +77,7 @@ class WorkCounter:
             trim: whether the last layer is computed for the pooled token alone, as cls and last-token pooling allow.
         """
         self.shape, self.trim = shape, trim
+        self.place_flops = linear_flops_per_token(shape) - (kept_block_flops(shape) if trim else 0)
         self._known: dict[tuple[int, int], _Text] = {}
 
     def step(
@@ -200,8 +205,7 @@ class StepWork:
         if not self.dense:
             return 0, flops
         spare = self.grid - (length - self.prefix)
-        per_place = linear_flops_per_token(counter.shape)
-        return spare, flops + spare * (per_place - (kept_block_flops(counter.shape) if counter.trim else 0))
+        return spare, flops + spare * counter.place_flops
 
     def _shared(self) -> Work:
         """Return what ran for none of the texts."""

@@ -176,6 +176,8 @@ class _Request:
         inputs = len(request.model_inputs)
         # The request's own tensors, which only grow: handing it arrays takes it up to 0.1 ms longer.
         self._inputs = [request.get_input_tensor(index) for index in range(4 if dense else 5)]
+        self._shapes: list[tuple[int, ...]] = []
+        self._memory: list[npt.NDArray[np.int32]] = []
         shape = engine.shape
         self._none = np.zeros((shape.layers, 2, 0, shape.kv_width), np.float32)
         self._takes_past = inputs > len(self._inputs)
@@ -198,9 +200,13 @@ class _Request:
                 texts, filler = [texts[0], texts[0]], (1,)
             arrays = packed(texts, width)
         with openvino_errors(f"a step of {len(lengths)} texts, the longest of {longest:,} tokens,"):
-            for tensor, array in zip(self._inputs, arrays, strict=True):
-                tensor.shape = array.shape
-                tensor.data[...] = array
+            shapes = [array.shape for array in arrays]
+            if shapes != self._shapes:
+                for tensor, size in zip(self._inputs, shapes, strict=True):
+                    tensor.shape = size
+                self._shapes, self._memory = shapes, [tensor.data for tensor in self._inputs]
+            for memory, array in zip(self._memory, arrays, strict=True):
+                memory[...] = array
             if self._takes_past:
                 self._read(self._none if past is None else past)
             self._request.infer(share_outputs=True)

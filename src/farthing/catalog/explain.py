@@ -71,6 +71,7 @@ def explain(
     """
     if (length is not None and length <= 0) or batch <= 0:
         raise InputError(f"length is {length} and batch is {batch}: give whole numbers of at least 1")
+    dtype = None if dtype == "auto" else dtype
     if dtype is not None and dtype not in get_args(Dtype):
         raise InputError(f"unknown dtype {dtype!r}: use one of {', '.join(get_args(Dtype))}")
     if usd_per_hour is not None and not 0 <= usd_per_hour < math.inf:
@@ -87,7 +88,7 @@ def explain(
     elif calibration is None:
         from farthing.catalog.calibrations import kept_calibration
 
-        calibration = kept_calibration(wanted or "fp32")
+        calibration = kept_calibration(wanted, model=resolve_model(model).name)
     spec = None
     if where != LOCAL:
         found = find_device(facts.devices(), where)

@@ -21,7 +21,7 @@ from farthing.cli import options
 @click.option(
     "--dtype",
     help="fp32, bf16, fp16, fp8 or int8; without bf16 the default is fp16.",
-    show_default="bf16; local: fp32",
+    show_default="bf16; local: what it would run in",
 )
 @click.option(
     "--calibration",

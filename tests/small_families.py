@@ -19,6 +19,7 @@ MOST_DEVIATION = 2e-4
 
 LENGTHS = (1, 2, 3, 7, 16, 31, 40, 61)
 VOCABULARY = 83
+PADDING_IDS = (0, 1, 5)
 
 Vectors = npt.NDArray[np.float32]
 
@@ -46,6 +47,8 @@ FAMILIES: dict[str, Family] = {
     "bert": Family("Bert", _ENCODER),
     "bert with relu": Family("Bert", _ENCODER | {"hidden_act": "relu"}),
     "roberta": Family("Roberta", _ENCODER),
+    "roberta, padding with 5": Family("Roberta", _ENCODER | {"pad_token_id": 5}),
+    "camembert": Family("Camembert", _ENCODER | {"type_vocab_size": 1}),
     "xlm-roberta": Family("XLMRoberta", _ENCODER | {"type_vocab_size": 1}),
     "distilbert": Family(
         "DistilBert",
@@ -137,9 +140,12 @@ def family_folders(root: Path) -> Callable[[str], Path]:
 
 
 def random_ids(seed: int = 0) -> list[npt.NDArray[np.int32]]:
-    """Return token ids of texts of `LENGTHS`; none is a padding id."""
+    """Return token ids of texts of `LENGTHS`. Padding ids stand in them too, as a text may spell them."""
     generator = np.random.default_rng(seed)
-    return [generator.integers(3, VOCABULARY, length, np.int32) for length in LENGTHS]
+    texts = [generator.integers(0, VOCABULARY, length, np.int32) for length in LENGTHS]
+    for one in texts[3:]:
+        one[generator.random(len(one)) < 0.15] = PADDING_IDS[generator.integers(len(PADDING_IDS))]
+    return texts
 
 
 def reference_states(folder: Path, ids: list[npt.NDArray[np.int32]]) -> list[torch.Tensor]:

@@ -71,6 +71,10 @@ def shifted_positions(shape: ModelShape, weights: Weights) -> ModelShape:
     return shape
 
 
+def other_padding(shape: ModelShape, _: Weights) -> ModelShape:
+    return replace(shape, position_offset=shape.position_offset + 1)
+
+
 MUTATIONS: list[tuple[str, Mutate]] = [
     ("bert", dropped_bias),
     ("bert", other_gelu),
@@ -87,6 +91,8 @@ MUTATIONS: list[tuple[str, Mutate]] = [
     ("qwen2", swapped_kv_heads),
     ("roberta", shifted_positions),
     ("xlm-roberta", shifted_positions),
+    ("xlm-roberta", other_padding),
+    ("mpnet", other_padding),
     ("nomic_bert", other_theta),
 ]
 

@@ -197,6 +197,7 @@ _FAMILIES: Mapping[str, WeightNames] = {
     "bert": _BERT,
     "roberta": _BERT,
     "xlm-roberta": _BERT,
+    "camembert": _BERT,
     "distilbert": _DISTILBERT,
     "mpnet": _MPNET,
     "nomic_bert": _NOMIC_BERT,

@@ -42,6 +42,9 @@ class Ops(Protocol[T]):
     def positions(self) -> T:
         """(T,), place of each token in its text, a prefix counted."""
 
+    def ranks(self, padding: int) -> T:
+        """Return (T,), place of each token in its text from 1, padding ids not counted; they themselves have 0."""
+
     def embedded(self, name: str, rows: T) -> T:
         """Return rows of a table, (T, hidden)."""
 

@@ -82,7 +82,9 @@ def _embedded(ops: Ops[T], shape: ModelShape) -> T:
     if shape.embedding_scale != 1:
         x = ops.multiply(x, shape.embedding_scale)
     if shape.positions == "learned":
-        x = ops.add(x, ops.embedded("embeddings.positions", ops.positions))
+        offset = shape.position_offset  # the row behind that of the padding id
+        rows = ops.ranks(offset - 1) if offset else ops.positions
+        x = ops.add(x, ops.embedded("embeddings.positions", rows))
     if shape.token_types:  # every text is a single segment, so each token's type is 0
         x = ops.add(x, ops.first_row("embeddings.types"))
     return ops.norm(x, "embeddings.norm", shape.norm, shape.norm_epsilon) if shape.embedding_norm else x

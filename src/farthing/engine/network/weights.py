@@ -33,7 +33,7 @@ def weights_of(checkpoint: Checkpoint) -> Iterator[tuple[str, npt.NDArray[np.flo
             if shape.norm_unit_offset and module.endswith("norm"):
                 values = values + 1
             if module == "embeddings.positions":
-                values = values[shape.position_offset :]
+                values = values[max(shape.position_offset - 1, 0) :]
             yield f"{module}.{kind}", values
     tensors.check_all_used()
     for index, dense in enumerate(checkpoint.dense):

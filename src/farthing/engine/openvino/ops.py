@@ -85,6 +85,20 @@ class GraphOps:
         node = self._weight(name)
         return op.multiply(node, np.float32(score_scale(self._shape))) if carrier in name else node
 
+    def ranks(self, padding: int) -> Any:
+        counted = op.convert(op.not_equal(self.ids, np.int32(padding)), "i32")
+        grid = (
+            op.reshape(counted, self._grid, False)
+            if self._dense
+            else op.gather(counted, self._slots, _AXIS_0)
+        )
+        ranks = op.reshape(op.cum_sum(grid, np.int32(1)), _ints(-1), False)
+        if self._dense:  # no rank that the longest text has not: the table may end there
+            ranks = op.minimum(ranks, op.add(self.positions, np.int32(1)))
+        else:
+            ranks = op.gather(ranks, self._places, _AXIS_0)
+        return op.multiply(ranks, counted)
+
     def embedded(self, name: str, rows: Any) -> Any:
         return op.gather(self._weight(f"{name}.weight"), rows, _AXIS_0)
 

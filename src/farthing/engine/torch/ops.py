@@ -55,6 +55,12 @@ class TorchOps:
         self._own = place - self._bounds[self._owner]
         self.positions = self._own + self._prefix
 
+    def ranks(self, padding: int) -> Tensor:
+        counted = (self.ids != padding).int()
+        total = torch.cumsum(counted, 0, dtype=torch.int32)
+        before = (total - counted)[self._bounds[:-1]]
+        return (total - before[self._owner]) * counted
+
     def embedded(self, name: str, rows: Tensor) -> Tensor:
         return functional.embedding(rows, self._weights.of(name).weight)
 

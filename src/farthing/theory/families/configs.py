@@ -81,6 +81,7 @@ def _static(config: Config, source: str) -> ModelShape:
 
 _FAMILIES: Mapping[str, Callable[[Config, str], ModelShape]] = {
     "bert": encoders.bert,
+    "camembert": encoders.camembert,
     "distilbert": encoders.distilbert,
     "eurobert": decoders.eurobert,
     "gemma3_text": decoders.gemma3_text,

@@ -39,6 +39,12 @@ def roberta(config: Config, source: str) -> ModelShape:
     return bert_shape(config, source, "roberta", padding=_padding(config, source))
 
 
+def camembert(config: Config, source: str) -> ModelShape:
+    """Return the shape of a CamemBERT, which is a RoBERTa."""
+    _positions(config, source, "absolute")
+    return bert_shape(config, source, "camembert", padding=_padding(config, source))
+
+
 def xlm_roberta(config: Config, source: str) -> ModelShape:
     """Return the shape of an XLM-RoBERTa, or of the rotary variant that jina-embeddings-v3 is.
 

@@ -143,8 +143,15 @@ def operations(shape: ModelShape, batch: int, length: int, bytes_per_value: int)
             activation_bytes=shape.layers * tokens * (inputs + written) * bytes_per_value,
         )
 
+    projection = Operation(
+        name="embedding projection",
+        flops=2 * tokens * shape.embedding_size * h,
+        weight_bytes=(shape.embedding_size + 1) * h * bytes_per_value,
+        activation_bytes=tokens * (shape.embedding_size + h) * bytes_per_value,
+    )
     return (
         gather,
+        *([projection] if shape.embedding_size else []),
         linear("qkv projection", h, a + 2 * kv, shape.attention_bias, a + 2 * kv),
         Operation(
             name="attention",
@@ -231,7 +238,7 @@ def _experts(shape: ModelShape, tokens: int, bytes_per_value: int) -> tuple[Oper
 
 def _embedding(shape: ModelShape, batch: int, length: int, bytes_per_value: int) -> Operation:
     """The gather: one row per token, and where there are such tables one per position and one token type."""
-    h, tokens = shape.hidden, batch * length
+    h, tokens = shape.table_width, batch * length
     positions = length if shape.positions == "learned" else 0
     rows = tokens + positions + (1 if shape.token_types else 0)
     return Operation(

@@ -16,10 +16,6 @@ from farthing.theory.shapes import ModelShape
 
 SETTINGS_FILE = "config_sentence_transformers.json"
 
-_OWN_CODE_KNOWN = ("nomic_bert",)
-"""Families whose code on the hub is what the engine runs. Others bring code because transformers' differs: the
-`bert` of jina-embeddings-v2 has ALiBi, the `qwen2` of gte-Qwen2 attends both ways."""
-
 _STATIC = (
     "a static model, a table of token vectors, which the engine does not run: use the package model2vec; "
     "`farthing explain` prices it"
@@ -169,13 +165,26 @@ def _config_signs(folder: Path) -> Iterator[tuple[Path, str, str]]:
             yield path, f"architecture {architecture}", _RERANKER
     code = config.get("auto_map")
     models = {key: code[key] for key in code if key.startswith("AutoModel")} if isinstance(code, dict) else {}
-    if models and config.get("model_type") not in _OWN_CODE_KNOWN:
+    if models and not _runs_what_its_code_does(config, str(next(iter(models.values())))):
         key, where = next(iter(models.items()))
         yield (
             path,
             f"auto_map has {key}: {where}",
             "a model with code of its own, which Farthing never runs: use one that needs no trust_remote_code",
         )
+
+
+def _runs_what_its_code_does(config: Config, code: str) -> bool:
+    """Return whether the engine runs what a model's own code does.
+
+    Others bring code because transformers' differs: the `qwen2` of gte-Qwen2 attends both ways; a JinaBERT of
+    `jina-bert-v2-qk-post-norm` normalises queries and keys.
+    """
+    if config.get("model_type") == "nomic_bert":
+        return True
+    return (
+        config.get("position_embedding_type") == "alibi" and "JinaBert" in code and "qk-post-norm" not in code
+    )
 
 
 def _object(path: Path) -> Config:

@@ -21,14 +21,14 @@ class Sight:
         scale: factor of the scores.
         causal: whether a token sees only itself and those before it.
         reach: farthest token that is seen, in tokens; None for all.
-        relative: whether the scores get a bias by relative position.
+        cap: what the scores are capped at, softly; None for nothing.
     """
 
     layer: int
     scale: float
     causal: bool
     reach: int | None
-    relative: bool
+    cap: float | None
 
 
 class Ops(Protocol[T]):

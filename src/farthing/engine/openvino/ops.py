@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from farthing.engine.folder.head import DenseActivation, Pooling
 from farthing.engine.network.ops import Sight
-from farthing.engine.network.positions import biases_by_distance
+from farthing.engine.network.positions import BIASES, biases_by_distance
 from farthing.engine.network.transformer import Network, keys_and_values, score_scale, vectors
 from farthing.engine.openvino.runtime import import_openvino
 from farthing.theory.shapes import ModelShape, Norm
@@ -77,13 +77,13 @@ class GraphOps:
         return self._known[key]
 
     def _weight(self, name: str) -> Any:
-        return op.constant(self._weights[name], shared_memory=True)
+        return self._once(name, lambda: op.constant(self._weights[name], shared_memory=True))
 
     def _scaled(self, name: str) -> Any:
         """Return a weight, that of queries with the scale of their scores in it, which the runtime works out once."""
         carrier = "attention.query_norm." if self._shape.qk_norm else "attention.query."
-        node = self._weight(name)
-        return op.multiply(node, np.float32(score_scale(self._shape))) if carrier in name else node
+        node, scale = self._weight(name), np.float32(score_scale(self._shape))
+        return self._once(("scaled", name), lambda: op.multiply(node, scale)) if carrier in name else node
 
     def ranks(self, padding: int) -> Any:
         counted = op.convert(op.not_equal(self.ids, np.int32(padding)), "i32")
@@ -177,7 +177,11 @@ class GraphOps:
         queries, keys, values = (op.transpose(one, _ints(0, 2, 1, 3)) for one in (queries, keys, values))
         # Four axes and no more: the runtime then never holds all scores, which at 8,192 tokens are gigabytes.
         keys, values = self._repeated(keys), self._repeated(values)
-        scores = op.add(op.matmul(queries, keys, False, True), self._mask(sight, kept))
+        scores = op.matmul(queries, keys, False, True)
+        if sight.cap is not None:
+            cap = np.float32(sight.cap)
+            scores = op.multiply(op.tanh(op.divide(scores, cap)), cap)
+        scores = op.add(scores, self._mask(sight, kept))
         mixed = op.matmul(op.softmax(scores, -1), values, False, False)
         mixed = op.reshape(op.transpose(mixed, _ints(0, 2, 1, 3)), _ints(-1, shape.attention_width), False)
         return mixed if self._dense or kept is not None else op.gather(mixed, self._places, _AXIS_0)
@@ -232,7 +236,7 @@ class GraphOps:
 
     def _mask(self, sight: Sight, kept: Pooling | None) -> Any:
         """Return what is added to the scores, (B or 1, heads or 1, queries, keys)."""
-        key = (sight.causal, sight.reach, sight.relative, kept)
+        key = (sight.causal, sight.reach, kept)
         return self._once(key, lambda: self._new_mask(sight, kept))
 
     def _new_mask(self, sight: Sight, kept: Pooling | None) -> Any:
@@ -253,12 +257,11 @@ class GraphOps:
             seen.append(op.less_equal(op.abs(ahead), np.int32(sight.reach)))
         mask = op.select(seen[0] if len(seen) == 1 else op.logical_and(*seen), np.float32(0), MASKED)
         mask = op.unsqueeze(mask, _ints(1))
-        if not sight.relative:
+        biases = biases_by_distance(self._shape, self._weights.get(BIASES))
+        if biases is None:
             return mask
-        longest = self._shape.max_positions
-        biases = op.constant(biases_by_distance(self._weights["relative.table.weight"], longest))
-        bias = op.gather(biases, op.add(ahead, np.int32(longest - 1)), _AXIS_0)  # (B or 1, Q, K, heads)
-        return op.add(mask, op.transpose(bias, _ints(0, 3, 1, 2)))
+        bias = op.gather(op.constant(biases), op.add(ahead, np.int32(len(biases) // 2)), _AXIS_0)
+        return op.add(mask, op.transpose(bias, _ints(0, 3, 1, 2)))  # from (B or 1, Q, K, heads)
 
 
 _AXIS_0 = np.int32(0)

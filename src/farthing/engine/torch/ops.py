@@ -170,15 +170,18 @@ class TorchOps:
         if self._past is not None:
             before = self._past[sight.layer][:, None].expand(-1, keys.shape[0], -1, -1, -1)
             keys, values = torch.cat((before[0], keys), dim=1), torch.cat((before[1], values), dim=1)
-        mixed = functional.scaled_dot_product_attention(
-            queries.transpose(1, 2),
-            keys.transpose(1, 2).repeat_interleave(groups, dim=1),
-            values.transpose(1, 2).repeat_interleave(groups, dim=1),
-            attn_mask=self._once(
-                (sight.causal, sight.reach, kept), lambda: self._mask(sight, kept, query.dtype)
-            ),
-            scale=sight.scale,
-        )
+        queries = queries.transpose(1, 2)
+        keys = keys.transpose(1, 2).repeat_interleave(groups, dim=1)
+        values = values.transpose(1, 2).repeat_interleave(groups, dim=1)
+        mask = self._once((sight.causal, sight.reach, kept), lambda: self._mask(sight, kept, query.dtype))
+        if sight.cap is None:
+            mixed = functional.scaled_dot_product_attention(
+                queries, keys, values, attn_mask=mask, scale=sight.scale
+            )
+        else:
+            scores = queries.float() @ keys.float().transpose(2, 3) * (sight.scale / sight.cap)
+            weights = torch.softmax(scores.tanh() * sight.cap + mask, -1).to(values.dtype)
+            mixed = weights @ values
         mixed = mixed.transpose(1, 2).reshape(-1, self._shape.attention_width)
         return mixed if kept is not None else mixed[self._owner * self._longest + self._own]
 
@@ -199,9 +202,9 @@ class TorchOps:
         if sight.reach is not None:
             seen = seen & (ahead.abs() <= sight.reach)
         mask = torch.where(seen, 0.0, MASKED)[:, None].to(dtype)
-        if not sight.relative:
+        biases = self._weights.biases
+        if biases is None:
             return mask
-        biases = self._weights.of("relative.table").weight  # by distance
         middle = biases.shape[0] // 2
         return mask + biases[(ahead + middle).clamp(0, 2 * middle)].permute(0, 3, 1, 2).to(dtype)
 

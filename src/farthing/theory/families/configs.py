@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from farthing.errors import UnsupportedModelError
-from farthing.theory.families import decoders, encoders, rotary_encoders
+from farthing.theory.families import decoders, encoders, rotary_encoders, t5
 from farthing.theory.families.values import Config, architecture, count
 from farthing.theory.shapes import ModelShape
 
@@ -80,10 +80,12 @@ def _static(config: Config, source: str) -> ModelShape:
 
 
 _FAMILIES: Mapping[str, Callable[[Config, str], ModelShape]] = {
+    "albert": encoders.albert,
     "bert": encoders.bert,
     "camembert": encoders.camembert,
     "distilbert": encoders.distilbert,
     "eurobert": decoders.eurobert,
+    "gemma2": decoders.gemma2,
     "gemma3_text": decoders.gemma3_text,
     "gte": rotary_encoders.gte,
     "jina_embeddings_v3": rotary_encoders.jina_v3,
@@ -100,5 +102,6 @@ _FAMILIES: Mapping[str, Callable[[Config, str], ModelShape]] = {
     "qwen3": decoders.qwen3,
     "qwen3_moe": decoders.qwen3_moe,
     "roberta": encoders.roberta,
+    "t5": t5.t5,
     "xlm-roberta": encoders.xlm_roberta,
 }

@@ -50,12 +50,21 @@ MOE = DECODER | {
     "decoder_sparse_step": 2,
     "mlp_only_layers": [3],
 }
+T5 = {"vocab_size": 50, "d_model": 72, "d_kv": 22, "d_ff": 200, "num_layers": 3, "num_heads": 6}
 SLIDING = {"use_sliding_window": True, "sliding_window": 5}
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("Bert", ENCODER),
     "roberta": ("Roberta", ENCODER),
     "xlm-roberta": ("XLMRoberta", ENCODER | {"type_vocab_size": 1}),
+    "camembert": ("Camembert", ENCODER | {"type_vocab_size": 1}),
+    "albert": ("Albert", ENCODER | {"embedding_size": 20}),
+    "albert in groups": (
+        "Albert",
+        ENCODER | {"embedding_size": 72, "num_hidden_layers": 5, "num_hidden_groups": 2},
+    ),
+    "t5": ("T5", T5),
+    "t5 with a gate": ("T5", T5 | {"feed_forward_proj": "gated-gelu", "relative_attention_num_buckets": 8}),
     "jina_embeddings_v3": ("JinaEmbeddingsV3", ENCODER),
     "gte": ("Gte", ENCODER | {"type_vocab_size": 1, "pad_token_id": 0}),
     "eurobert": ("EuroBert", DECODER | {"mask_token_id": 1}),
@@ -109,6 +118,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "mistral": ("Mistral", DECODER | {"sliding_window": 11, "head_dim": 14}),
     "mistral without a window": ("Mistral", DECODER | {"sliding_window": None}),
+    "gemma2": ("Gemma2", GEMMA),
+    "gemma2 with layer types": ("Gemma2", GEMMA | {"layer_types": ["full_attention"] * 7}),
     "gemma3_text": ("Gemma3Text", GEMMA),
     "gemma3_text both ways": ("Gemma3Text", GEMMA | {"use_bidirectional_attention": True}),
     "gemma3_text both ways, even window": (
@@ -146,7 +157,7 @@ def _module_and_shape(name: str) -> tuple[Any, ModelShape]:
     config._experts_implementation = "eager"  # the counter sees no grouped product
     shape = shape_from_config(config.to_dict(), name)
     assert shape.family == name.split(maxsplit=1)[0]
-    kind = getattr(transformers, f"{prefix}Model")
+    kind = getattr(transformers, f"{prefix}{'EncoderModel' if prefix == 'T5' else 'Model'}")
     with _seeded():
         pools = "add_pooling_layer" in inspect.signature(kind).parameters
         module = kind(config, add_pooling_layer=False) if pools else kind(config)

@@ -178,5 +178,21 @@ def test_plain_rotary_positions_run(folder: Path) -> None:
 
 
 def test_an_architecture_that_nobody_knows(folder: Path) -> None:
-    change(folder / "config.json", model_type="t5", architectures=["T5EncoderModel"])
-    assert "T5EncoderModel" in refusal(folder)
+    change(folder / "config.json", model_type="longt5", architectures=["LongT5EncoderModel"])
+    assert "LongT5EncoderModel" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("code", "settings"),
+    [
+        (
+            "jinaai/jina-bert-v2-qk-post-norm--modeling_bert.JinaBertModel",
+            {"position_embedding_type": "alibi"},
+        ),
+        ("mosaicml/mosaic-bert-base--bert_layers.BertForMaskedLM", {"alibi_starting_size": 512}),
+    ],
+)
+def test_a_bert_whose_code_differs(folder: Path, code: str, settings: dict[str, object]) -> None:
+    """In more than the ALiBi that the engine runs."""
+    change(folder / "config.json", auto_map={"AutoModel": code}, **settings)
+    assert code in refusal(folder)

@@ -279,7 +279,7 @@ class Run:
 
     Attributes:
         totals: what was done so far.
-        prompt: token ids of the prompt, None for none.
+        prompt: token ids of the prompt, None for none, or none that is reused.
         on_first_window: called when the first window is tokenized and before any step runs.
     """
 
@@ -297,7 +297,8 @@ class Run:
     ) -> None:
         path.lanes.require_open()
         self.totals = Totals()
-        self.prompt: Ids | None = path.model.tokenizer.encode([prompt]).ids[0] if prompt else None
+        reused = bool(prompt) and path.model.checkpoint.reuses_prefixes
+        self.prompt: Ids | None = path.model.tokenizer.encode([prompt]).ids[0] if reused else None
         window_texts = _AT_ONCE_TEXTS if mode == "latency" else WINDOW_TEXTS
         self._maker = WindowMaker(
             path.model.tokenizer,
@@ -338,7 +339,7 @@ class Run:
 
     def prefix_of(self, window: Window) -> int:
         """Return how many tokens the texts of a window reuse of each other."""
-        if self.prompt is None or not window.ids or not self._path.model.checkpoint.reuses_prefixes:
+        if self.prompt is None or not window.ids:
             return 0
         return shared_prefix(self.prompt, window.ids)
 

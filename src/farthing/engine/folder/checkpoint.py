@@ -10,16 +10,21 @@ from typing import Any, Literal, cast
 from farthing.catalog.model_files import read_json_object
 from farthing.catalog.text_limit import folder_limit, transformer_file
 from farthing.engine.folder.files import require_tokenizer, weight_files, weights_sha256
-from farthing.engine.folder.head import DenseShape, Pooling, read_head
+from farthing.engine.folder.head import DenseShape, Head, Pooling, read_head
 from farthing.engine.folder.locate import LocatedModel
 from farthing.engine.folder.refusals import SETTINGS_FILE, refuse_architecture, refuse_other_kinds
+from farthing.engine.folder.static import StaticTable, read_static
 from farthing.errors import ModelError, UnsupportedModelError
-from farthing.theory.families.configs import shape_from_config
+from farthing.theory.families.configs import STATIC, shape_from_config
+from farthing.theory.families.values import count, flag
 from farthing.theory.shapes import ModelShape
 
 __all__ = ["Checkpoint", "DenseShape", "Pooling", "TruncationSide", "read_checkpoint"]
 
 TruncationSide = Literal["left", "right"]
+
+_MODEL2VEC_LENGTH = 512
+"""Tokens of a text where config.json says nothing. Source: model2vec 0.10, `DEFAULT_MAX_LENGTH`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +45,7 @@ class Checkpoint:
         lowercase: whether texts are put in lower case first, whatever the tokenizer does.
         prompts: prefixes by name.
         default_prompt: name of the prompt used when none is named.
+        static: the table of a static model, which has no layers; None for others.
     """
 
     name: str
@@ -55,6 +61,7 @@ class Checkpoint:
     lowercase: bool
     prompts: Mapping[str, str]
     default_prompt: str | None
+    static: StaticTable | None = None
 
     @property
     def revision(self) -> str:
@@ -88,6 +95,9 @@ def read_checkpoint(located: LocatedModel) -> Checkpoint:
     """
     folder, name = located.folder, located.name
     refuse_other_kinds(folder)
+    static = read_static(folder, name)
+    if static is not None:
+        return _static_checkpoint(located, static)
     config = read_json_object(folder / "config.json")
     shape = shape_from_config(config, str(folder / "config.json"))
     refuse_architecture(name, folder, config, shape)
@@ -110,6 +120,38 @@ def read_checkpoint(located: LocatedModel) -> Checkpoint:
         lowercase=bool(_read_optional(transformer_file(folder)).get("do_lower_case", False)),
         prompts=prompts,
         default_prompt=default_prompt,
+    )
+
+
+def _static_checkpoint(located: LocatedModel, static: StaticTable) -> Checkpoint:
+    folder, source = located.folder, str(located.folder / "config.json")
+    require_tokenizer(static.folder, located.name)
+    rows, width = static.size()
+    shape = shape_from_config({"model_type": STATIC, "vocab_size": rows, "hidden_dim": width}, source)
+    limit = shape.max_positions
+    if static.model2vec:
+        config = read_json_object(folder / "config.json")
+        head = Head(pooling="mean", normalize=flag(config, "normalize", source))
+        if config.get("max_length", _MODEL2VEC_LENGTH) is not None:
+            limit = count(config, "max_length", source, default=_MODEL2VEC_LENGTH, most=limit)
+    else:
+        head = read_head(folder, {}, width, located.name)
+    prompts, default_prompt = _read_prompts(folder / SETTINGS_FILE)
+    return Checkpoint(
+        name=located.name,
+        folder=folder,
+        weights=(static.weights,),
+        commit=located.revision,
+        shape=shape,
+        pooling=head.pooling,
+        dense=head.dense,
+        normalize=head.normalize,
+        max_length=limit,
+        truncation_side="right" if static.model2vec else None,
+        lowercase=False,
+        prompts=prompts,
+        default_prompt=default_prompt,
+        static=static,
     )
 
 

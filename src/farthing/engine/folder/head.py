@@ -123,16 +123,13 @@ def read_head(folder: Path, config: Config, hidden: int, name: str) -> Head:
         package, kind = path.split(".")[0], path.rsplit(".", 1)[-1]
         if package != "sentence_transformers":
             _refuse(folder, f"module {path!r} is code of its own, which Farthing never runs")
-        elif kind == "Transformer":
-            if index or PurePath(place) != PurePath():
-                _refuse(
-                    folder, f"Transformer is module {index} in {place!r}: it must be the first, in no folder"
-                )
-            _check_transformer(transformer_file(folder))
+        elif kind in ("Transformer", "StaticEmbedding"):
+            pooling = _check_first(folder, kind, index, place)
         elif kind not in ("Pooling", "Dense", "Normalize", "Dropout"):  # the last does nothing here
             _refuse(
                 folder,
-                f"module {kind!r} is not supported; the engine runs Transformer, Pooling, Dense and Normalize",
+                f"module {kind!r} is not supported; the engine runs Transformer, StaticEmbedding, Pooling, Dense and "
+                "Normalize",
             )
         elif (kind == "Pooling") == (pooling is not None):
             _refuse(folder, "a second Pooling" if pooling else f"{kind} comes before Pooling")
@@ -149,6 +146,18 @@ def read_head(folder: Path, config: Config, hidden: int, name: str) -> Head:
     if pooling is None:
         _refuse(folder, "no Pooling module, so this is not a model of one vector per text")
     return Head(pooling=pooling, dense=tuple(dense), normalize=normalize)
+
+
+def _check_first(folder: Path, kind: str, index: int, place: str) -> Pooling | None:
+    """Return how a first module pools, if it does."""
+    if kind == "StaticEmbedding":
+        if index:
+            _refuse(folder, f"StaticEmbedding is module {index}: it must be the first")
+        return "mean"
+    if index or PurePath(place) != PurePath():
+        _refuse(folder, f"Transformer is module {index} in {place!r}: it must be the first, in no folder")
+    _check_transformer(transformer_file(folder))
+    return None
 
 
 def module_rows(folder: Path) -> list[tuple[str, str]]:

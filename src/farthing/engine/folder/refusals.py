@@ -10,16 +10,11 @@ from farthing.catalog.text_limit import transformer_file
 from farthing.engine.folder.head import MODULES_FILE, module_rows
 from farthing.engine.folder.weight_names import SUPPORTED_FAMILIES
 from farthing.errors import UnsupportedModelError
-from farthing.theory.families.configs import is_static
 from farthing.theory.families.values import Config
 from farthing.theory.shapes import ModelShape
 
 SETTINGS_FILE = "config_sentence_transformers.json"
 
-_STATIC = (
-    "a static model, a table of token vectors, which the engine does not run: use the package model2vec; "
-    "`farthing explain` prices it"
-)
 _SPARSE = "a sparse model, which gives a weight for each word: use sentence-transformers' SparseEncoder"
 _MULTI = (
     "a multi-vector model (ColBERT), which gives a vector for each token: use sentence-transformers' "
@@ -30,7 +25,6 @@ _RERANKER = (
 )
 
 _BY_MODULE: Mapping[str, str] = {
-    "StaticEmbedding": _STATIC,
     **dict.fromkeys(
         (
             "SpladePooling",
@@ -146,15 +140,13 @@ def _module_signs(folder: Path) -> Iterator[tuple[Path, str, str]]:
             yield path, f"module {module!r}", _MULTI
         if kinds[-1] in _BY_MODULE:
             yield path, f"module {kinds[-1]!r}", _BY_MODULE[kinds[-1]]
-    if "Dense" in kinds and "Pooling" not in kinds[: kinds.index("Dense")]:
+    if "Dense" in kinds and not {"Pooling", "StaticEmbedding"} & set(kinds[: kinds.index("Dense")]):
         yield path, "Dense before or without Pooling", _MULTI
 
 
 def _config_signs(folder: Path) -> Iterator[tuple[Path, str, str]]:
     path = folder / "config.json"
     config = _object(path)
-    if is_static(config):
-        yield path, "the configuration of model2vec", _STATIC
     names = config.get("architectures")
     architectures = [str(name) for name in names] if isinstance(names, list) else []
     if "HF_ColBERT" in architectures:

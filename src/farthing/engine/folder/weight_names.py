@@ -271,7 +271,7 @@ _FAMILIES: Mapping[str, WeightNames] = {
 _UNGATED: Mapping[str, WeightNames] = {"nomic_bert": _NOMIC_BERT_PLAIN, "jina_bert": _BERT, "t5": _T5_PLAIN}
 """Families whose MLP comes with a gate or without."""
 
-SUPPORTED_FAMILIES = tuple(_FAMILIES)
+SUPPORTED_FAMILIES = (*_FAMILIES, "static")
 """Families that the engine runs; the theory prices more."""
 
 

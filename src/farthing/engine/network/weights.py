@@ -25,6 +25,18 @@ def weights_of(checkpoint: Checkpoint) -> Iterator[tuple[str, npt.NDArray[np.flo
     Raises:
         ModelError: a file is damaged, or a tensor is missing, too many, has a wrong shape or is not finite.
     """
+    if checkpoint.static is not None:
+        yield "embeddings.tokens.weight", checkpoint.static.rows()
+    else:
+        yield from _transformer(checkpoint)
+    for index, dense in enumerate(checkpoint.dense):
+        file = TensorFile(dense.weights)
+        yield f"dense.{index}.weight", _whole(file, "linear.weight", (dense.outputs, dense.inputs))
+        if dense.bias:
+            yield f"dense.{index}.bias", _whole(file, "linear.bias", (dense.outputs,))
+
+
+def _transformer(checkpoint: Checkpoint) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     tensors = _Tensors(checkpoint)
     shape = checkpoint.shape
     for module, size, bias in modules_of(shape):
@@ -36,11 +48,6 @@ def weights_of(checkpoint: Checkpoint) -> Iterator[tuple[str, npt.NDArray[np.flo
                 values = values[max(shape.position_offset - 1, 0) :]
             yield f"{module}.{kind}", values
     tensors.check_all_used()
-    for index, dense in enumerate(checkpoint.dense):
-        file = TensorFile(dense.weights)
-        yield f"dense.{index}.weight", _whole(file, "linear.weight", (dense.outputs, dense.inputs))
-        if dense.bias:
-            yield f"dense.{index}.bias", _whole(file, "linear.bias", (dense.outputs,))
 
 
 def modules_of(shape: ModelShape) -> Iterator[tuple[str, tuple[int, ...], bool]]:

@@ -82,8 +82,10 @@ class GraphOps:
     def _scaled(self, name: str) -> Any:
         """Return a weight, that of queries with the scale of their scores in it, which the runtime works out once."""
         carrier = "attention.query_norm." if self._shape.qk_norm else "attention.query."
-        node, scale = self._weight(name), np.float32(score_scale(self._shape))
-        return self._once(("scaled", name), lambda: op.multiply(node, scale)) if carrier in name else node
+        node = self._weight(name)
+        if carrier not in name:
+            return node
+        return self._once(("scaled", name), lambda: op.multiply(node, np.float32(score_scale(self._shape))))
 
     def ranks(self, padding: int) -> Any:
         counted = op.convert(op.not_equal(self.ids, np.int32(padding)), "i32")

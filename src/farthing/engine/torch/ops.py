@@ -226,9 +226,9 @@ class Model(nn.Module):
     def __init__(self, network: Network, weights: Weights, kernel: Kernel | None = None) -> None:
         super().__init__()
         # The kernel's queries end with the keys: a lone first one is only right where all see all.
-        blind = network.shape.causal or network.shape.attention_reach[-1] is not None
-        if kernel is not None and network.pooling == "cls" and blind:
-            network = replace(network, trim=False)
+        if kernel is not None and network.pooling == "cls":
+            blind = network.shape.causal or network.shape.attention_reach[-1] is not None
+            network = replace(network, trim=network.trim and not blind)
         self.network, self.weights, self.kernel = network, weights, kernel
 
     def forward(self, ids: Tensor, bounds: Tensor, longest: int, past: Tensor | None = None) -> Tensor:

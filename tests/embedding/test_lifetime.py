@@ -285,5 +285,5 @@ def test_loading_and_running_changes_no_environment_and_tells_nobody(
     assert done.returncode == 0, done.stderr
     changed, set_in_between, telemetry = json.loads(done.stdout)
     kernels = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
-    assert (changed, set_in_between, telemetry) == ([], [[kernels, "16"], [kernels]], [])
+    assert (changed, set_in_between, telemetry) == ([], [[kernels, "64"], [kernels]], [])
     assert not (tmp_path / "intel").exists()

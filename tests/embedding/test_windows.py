@@ -43,7 +43,7 @@ def make(
 
 def run(window: Window, cache: VectorCache | None = None, failing: tuple[int, ...] = ()) -> None:
     """Stand in for the lanes: a text's vector is its first ids; then settle."""
-    for row, ids in zip(window.rows.tolist(), window.ids, strict=True):
+    for row, ids in zip(window.rows, window.ids, strict=True):
         window.vectors[row] = np.resize(ids, DIMENSION)
         if row in failing:
             window.failed[row] = EngineError("choked")
@@ -73,15 +73,13 @@ def test_every_text_once_and_in_order(
             assert window.texts == texts[serial : serial + size]
             serial += len(window.texts)
             assert window.last == (serial == len(texts))
-            assert (
-                len(window.ids) == len(window.rows) == len(window.lengths) == len(set(window.rows.tolist()))
-            )
+            assert len(window.ids) == len(window.rows) == len(window.lengths) == len(set(window.rows))
             assert window.vectors.shape == (len(window.texts), DIMENSION)
             assert len(window.ids) + len(window.repeats) == len(window.texts)
             run(window)
             vectors.extend(window.vectors)
-            tokens.extend(window.tokens.tolist())
-            truncated.extend(window.truncated.tolist())
+            tokens.extend(window.tokens)
+            truncated.extend(window.truncated)
     expected = tokenizer.encode(texts)
     assert serial == len(texts)
     assert tokens == expected.lengths
@@ -96,10 +94,10 @@ def test_no_texts_no_windows(tokenizer: TextTokenizer) -> None:
 
 def test_repeats_within_a_window(tokenizer: TextTokenizer) -> None:
     (window,) = make(tokenizer, ["a", "b", "a", "a", "b", "c"])
-    assert window.rows.tolist() == [0, 1, 5]
+    assert window.rows == [0, 1, 5]
     assert [(row, place) for row, _, place in window.repeats] == [(2, 0), (3, 0), (4, 1)]
     assert {other for _, other, _ in window.repeats} == {window}
-    assert window.tokens.tolist() == [3] * 6
+    assert window.tokens == [3] * 6
 
 
 def test_repeats_across_windows_on_their_way(tokenizer: TextTokenizer) -> None:
@@ -109,7 +107,7 @@ def test_repeats_across_windows_on_their_way(tokenizer: TextTokenizer) -> None:
     assert [(window.ids, window.lengths) for window in (third,)] == [([], [])]
     assert second.repeats == [(0, first, 1)]
     assert sorted(third.repeats, key=lambda repeat: repeat[0]) == [(0, first, 0), (1, second, 1)]
-    assert third.tokens.tolist() == [3, 3]
+    assert third.tokens == [3, 3]
     for window in (first, second, third):
         run(window)
     np.testing.assert_array_equal(third.vectors, [first.vectors[0], second.vectors[1]])
@@ -134,8 +132,8 @@ def test_only_exact_repeats_are_repeats(tokenizer: TextTokenizer) -> None:
 def test_a_truncated_text_counts_each_time(tokenizer: TextTokenizer) -> None:
     long = "a " * 100
     made = make(tokenizer, [long, long, long, "b"], 2)
-    assert [window.truncated.tolist() for window in made] == [[True, True], [True, False]]
-    assert made[0].tokens.tolist() == [32, 32]
+    assert [window.truncated for window in made] == [[True, True], [True, False]]
+    assert made[0].tokens == [32, 32]
 
 
 @pytest.mark.parametrize(("windows_kept", "computed"), [(1, [1, 1, 1, 1, 1, 1]), (2, [1, 1, 0, 1, 1, 1])])
@@ -247,9 +245,9 @@ def test_what_the_cache_knows_is_not_computed(tokenizer: TextTokenizer) -> None:
     (window,) = maker(tokenizer, cache=cache).windows(["a", long, "b"])
     run(window, cache)
     (again,) = maker(tokenizer, cache=cache).windows([long, "c", long, "a", "c"])
-    assert (again.cached, again.rows.tolist()) == (2, [1])
-    assert again.tokens.tolist() == [32, 3, 32, 3, 3]
-    assert again.truncated.tolist() == [True, False, True, False, False]
+    assert (again.cached, again.rows) == (2, [1])
+    assert again.tokens == [32, 3, 32, 3, 3]
+    assert again.truncated == [True, False, True, False, False]
     run(again, cache)
     np.testing.assert_array_equal(again.vectors[[0, 2, 3]], window.vectors[[1, 1, 0]])
     assert len(cache) == 4

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -202,8 +201,8 @@ def test_a_device_faster_than_its_peak_is_not_believed(share: float, refuted: bo
 def test_what_reuse_and_trimming_save_is_no_speed() -> None:
     """Texts of 10 tokens behind a reused prompt of 25: 3.5 tokens are useful for each that runs."""
     saved = WORK.useful_flops * 25 // 35
-    reused = replace(WORK, reused_flops=saved, padded_flops=0)
-    trimmed = replace(WORK, trimmed_flops=saved, padded_flops=0)
+    reused = WORK._replace(reused_flops=saved, padded_flops=0)
+    trimmed = WORK._replace(trimmed_flops=saved, padded_flops=0)
     for work in (reused, trimmed):
         bill = receipt(work=work, peak_flops_per_s=work.executed_flops / SECONDS.device / 0.7)
         assert bill.mfu_device == pytest.approx(0.7 * 35 / 10)

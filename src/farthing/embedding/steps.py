@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, get_args
+from types import MappingProxyType
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -50,8 +51,7 @@ Progress = Callable[[int, int], None]
 """Called after each step with its texts and tokens, from a lane's thread or the caller's."""
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddedTexts:
+class EmbeddedTexts(NamedTuple):
     """Consecutive texts and what they became.
 
     Attributes:
@@ -62,7 +62,7 @@ class EmbeddedTexts:
 
     vectors: npt.NDArray[Any]
     tokens: npt.NDArray[np.int32]
-    failed: Mapping[int, EngineError] = field(default_factory=dict)
+    failed: Mapping[int, EngineError] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -106,11 +106,11 @@ class _Step:
         try:
             window, rows = self.window, list(self.batch.rows)
             done = lane.run([window.ids[row] for row in rows], self.run.prompt)
-            places = window.rows[rows]
+            places = [window.rows[row] for row in rows]
             window.vectors[places] = done.vectors
             # Its words alone: an error's traceback holds on to the texts and vectors of its step.
             for row, error in done.failed.items():
-                window.failed[int(places[row])] = EngineError(str(error))
+                window.failed[places[row]] = EngineError(str(error))
             self.run.count(len(rows), done.work, done.device_s)
             window.finish()
         except BaseException as error:  # handed to whoever consumes the window, and raised there
@@ -209,12 +209,7 @@ class StepPath:
         self._lock = threading.Lock()
 
     def call(
-        self,
-        texts: Iterable[str],
-        *,
-        prompt: str,
-        cache: VectorCache,
-        on_step: Progress | None = None,
+        self, texts: Iterable[str], *, prompt: str, cache: VectorCache, on_step: Progress | None = None
     ) -> Run:
         """Return the run of a call's texts, in the mode that is faster for them.
 
@@ -347,17 +342,11 @@ class Run:
         """Run a window's texts at once, or leave them to the lanes; return the steps that they took over."""
         engine, prefix = self._path.model.engine, self.prefix_of(window)
         own = [length - prefix for length in window.lengths] if prefix else window.lengths
-        few = (
-            window.last
-            and not window.serial
-            and (len(own) == 1 or len(own) * max(own, default=0) <= MOST_POSITIONS)
-        )
-        at_once = self._mode == "latency" or (self._mode is None and few)
-        batches = (
-            batches_by_length(own, engine.step_tokens)
-            if at_once
-            else batches_by_length(own, self._step_tokens(), engine.lanes)
-        )
+        few = len(own) == 1 or len(own) * max(own, default=0) <= MOST_POSITIONS
+        whole = self._mode is None and window.last and not window.serial
+        at_once = self._mode == "latency" or (whole and few)
+        tokens, streams = (engine.step_tokens, 1) if at_once else (self._step_tokens(), engine.lanes)
+        batches = batches_by_length(own, tokens, streams)
         window.pending = len(batches)
         steps = [_Step(self, window, batch) for batch in batches]
         if not steps:
@@ -387,7 +376,7 @@ class Run:
         totals.texts += len(window.texts)
         totals.duplicates += duplicates
         totals.cached += window.cached
-        totals.truncated += int(np.count_nonzero(window.truncated))
-        totals.input_tokens += int(window.tokens.sum())
+        totals.truncated += sum(window.truncated)
+        totals.input_tokens += sum(window.tokens)
         totals.tokenization_s += window.tokenization_s
-        return EmbeddedTexts(window.vectors, window.tokens, failed)
+        return EmbeddedTexts(window.vectors, np.array(window.tokens, np.int32), failed)

@@ -13,7 +13,6 @@ from functools import partial
 from threading import Event, Lock
 
 import numpy as np
-import numpy.typing as npt
 
 from farthing.embedding.cache import CachedText, VectorCache
 from farthing.engine.contract import Ids, Vectors
@@ -42,8 +41,8 @@ class Window:
         lengths: tokens of each of those.
         rows: where each of those stands in the window.
         vectors: (texts, dimension); lanes fill the rows of the texts to compute, `settle` the others.
-        tokens: (texts,), tokens of each text.
-        truncated: (texts,), whether it was cut at the length limit.
+        tokens: of each text.
+        truncated: of each text, whether it was cut at the length limit.
         repeats: (row, window, row there) of texts that are computed once elsewhere; none once they are settled.
         cached: texts whose vectors an earlier call has left.
         failed: the error of each row without a vector.
@@ -56,10 +55,10 @@ class Window:
     last: bool
     ids: list[Ids]
     lengths: list[int]
-    rows: npt.NDArray[np.int64]
+    rows: list[int]
     vectors: Vectors
-    tokens: npt.NDArray[np.int32]
-    truncated: npt.NDArray[np.bool_]
+    tokens: list[int]
+    truncated: list[bool]
     repeats: list[tuple[int, Window, int]]
     cached: int
     tokenization_s: float
@@ -96,7 +95,7 @@ class Window:
                 self.failed[row] = window.failed[source]
         if self.keys:
             cache.keep(
-                (key, CachedText(self.vectors[row].copy(), int(self.tokens[row]), bool(self.truncated[row])))
+                (key, CachedText(self.vectors[row].copy(), self.tokens[row], self.truncated[row]))
                 for row, key in self.keys.items()
                 if row not in self.failed
             )
@@ -156,16 +155,22 @@ class WindowMaker:
             last=last,
             ids=tokenized.ids,
             lengths=tokenized.lengths,
-            rows=np.array(rows, np.int64),
+            rows=rows,
             vectors=np.empty((len(texts), self._dimension), np.float32),
-            tokens=np.empty(len(texts), np.int32),
-            truncated=np.zeros(len(texts), np.bool_),
+            tokens=tokenized.lengths.copy(),
+            truncated=tokenized.truncated,
             repeats=[],
             cached=len(cached),
             tokenization_s=tokenized.seconds,
             keys={row: keys[row] for row in rows} if keys else {},
         )
-        window.tokens[window.rows], window.truncated[window.rows] = tokenized.lengths, tokenized.truncated
+        if len(rows) < len(texts):
+            window.tokens, window.truncated = [0] * len(texts), [False] * len(texts)
+            for place, row in enumerate(rows):
+                window.tokens[row], window.truncated[row] = (
+                    tokenized.lengths[place],
+                    tokenized.truncated[place],
+                )
         for row, text in cached.items():
             window.vectors[row], window.tokens[row], window.truncated[row] = text
         for row, serial in before.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,8 +26,7 @@ Mode = Literal["throughput", "latency"]
 """What a lane is for: many texts, beside other lanes; or few, as soon as can be, with the whole device."""
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """What one step became.
 
     Attributes:
@@ -135,11 +135,7 @@ class Lane:
             started = self._clock()
             step = _Step(texts, np.zeros((len(texts), self._dimension), np.float32))
             try:
-                if (
-                    self._prefixes is not None
-                    and prompt is not None
-                    and (prefix := shared_prefix(prompt, texts))
-                ):
+                if self._prefixes and prompt is not None and (prefix := shared_prefix(prompt, texts)):
                     step.past, step.made = self._prefixes.of(prompt[:prefix], self._passes.keys_and_values)
                     step.prefix = prefix
                 self._run(step, range(len(texts)))
@@ -171,7 +167,7 @@ class Lane:
         step.passes.append((rows, work))
         step.made = False
         step.vectors[rows[0] : rows[-1] + 1] = ran.vectors
-        if not np.isfinite(ran.vectors).all():
+        if not math.isfinite(ran.vectors.sum()):  # so is a sum that overflows; then no row is to blame
             for place in np.flatnonzero(~np.isfinite(ran.vectors).all(axis=1)).tolist():
                 step.vectors[rows[place]] = 0
                 if len(rows) > 1:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 SMALLEST_SPLIT_TOKENS = 64
 """A job too small to fill every stream is split no finer than this: below it a step is all overhead."""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """Texts that run in one step.
 
     Attributes:

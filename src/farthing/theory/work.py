@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from operator import add, attrgetter
+from operator import add
 from typing import NamedTuple
 
 from farthing.theory.flops import attention_pairs, forward_flops, linear_flops_per_token
@@ -13,8 +11,7 @@ from farthing.theory.savings import check_prefix, kept_block_flops, prefix_flops
 from farthing.theory.shapes import ModelShape
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """Tokens and FLOPs of one or many forward passes. Works add up.
 
     Attributes:
@@ -42,9 +39,9 @@ class Work:
         """FLOPs that really ran: the useful ones, with padding, less what was reused and trimmed."""
         return self.useful_flops + self.padded_flops - self.reused_flops - self.trimmed_flops
 
-    def __add__(self, other: Work) -> Work:
+    def __add__(self, other: Work) -> Work:  # type: ignore[override]
         """Return the work of both together."""
-        return Work(*map(add, _figures(self), _figures(other)))
+        return Work(*map(add, self, other))
 
     def again(self) -> Work:
         """Return this as work that was done a second time and asked for once: all of it is padding."""
@@ -52,9 +49,6 @@ class Work:
             padded_tokens=self.useful_tokens + self.padded_tokens - self.reused_tokens,
             padded_flops=self.executed_flops,
         )
-
-
-_figures = attrgetter(*(field.name for field in fields(Work)))
 
 
 class _Text(NamedTuple):
@@ -134,8 +128,7 @@ class WorkCounter:
         return pairs
 
 
-@dataclass(frozen=True, slots=True)
-class StepWork:
+class StepWork(NamedTuple):
     """What one step computed, in all and text by text; the fields are the arguments of `WorkCounter.step`."""
 
     counter: WorkCounter
@@ -150,8 +143,8 @@ class StepWork:
     def total(self) -> Work:
         """The work of the whole step."""
         useful = padded = reused = trimmed = places = 0
-        for length, texts in Counter(self.lengths).items():
-            one = self.counter.text(length, self.prefix)
+        for length in set(self.lengths):
+            texts, one = self.lengths.count(length), self.counter.text(length, self.prefix)
             useful += one.useful_flops * texts
             reused += one.reused_flops * texts
             trimmed += one.trimmed_flops * texts

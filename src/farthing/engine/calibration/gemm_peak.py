@@ -180,7 +180,7 @@ def _openvino_product(left: Any, right: Any, dtype: Dtype, streams: int, cores: 
     ops = openvino.opset13
 
     parameter = ops.parameter(left.shape, np.float32)
-    product = ops.matmul(parameter, ops.constant(right), False, False)
+    product = ops.matmul(parameter, ops.constant(right, shared_memory=True), False, False)
     compiled = openvino.Core().compile_model(
         openvino.Model([ops.result(product)], [parameter]),
         "CPU",

@@ -6,6 +6,7 @@ Linear layers run on the tokens; only attention may see a grid, a row for each t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -60,10 +61,15 @@ def padded(texts: Sequence[Ids], width: int) -> tuple[Ids, Ids, Ids, Ids]:
     ids = np.zeros((len(texts), width), np.int32)
     for row, one in enumerate(texts):
         ids[row, : len(one)] = one
-    slots = np.arange(ids.size, dtype=np.int32)
+    return ids.reshape(-1), *_places(len(texts), width, int(lengths.max())), lengths
+
+
+@lru_cache(maxsize=128)
+def _places(texts: int, width: int, longest: int) -> tuple[Ids, Ids]:
+    """Return positions (B·S,) and slots (B, S)."""
+    slots = np.arange(texts * width, dtype=np.int32).reshape(texts, width)
     # No position that the longest text has not: a table of them may end there.
-    positions = np.minimum(slots if len(texts) == 1 else slots % width, lengths.max() - 1)
-    return ids.reshape(-1), positions.astype(np.int32, copy=False), slots.reshape(ids.shape), lengths
+    return np.minimum(slots % width, longest - 1).reshape(-1).astype(np.int32), slots
 
 
 def grid_width(longest: int) -> int:

@@ -16,6 +16,7 @@ from farthing.engine.network.ops import Sight
 from farthing.engine.network.positions import BIASES, biases_by_distance
 from farthing.engine.network.transformer import Network, keys_and_values, score_scale, vectors
 from farthing.engine.openvino.runtime import import_openvino
+from farthing.theory.devices import Dtype
 from farthing.theory.shapes import ModelShape, Norm
 
 op = import_openvino().opset13
@@ -37,22 +38,18 @@ class GraphOps:
     """
 
     def __init__(
-        self,
-        shape: ModelShape,
-        weights: Weights,
-        *,
-        dense: bool = False,
-        prefix: bool = False,
+        self, shape: ModelShape, weights: Weights, dtype: Dtype, *, dense: bool = False, prefix: bool = False
     ) -> None:
         """Make the inputs.
 
         Args:
             shape: the model.
             weights: by our names. The graph reads them where they lie: they must outlive it.
+            dtype: of the matrix products.
             dense: whether texts come padded to one length.
             prefix: whether they come behind a prefix.
         """
-        self._shape, self._weights, self._dense = shape, weights, dense
+        self._shape, self._weights, self._dtype, self._dense = shape, weights, dtype, dense
         self.ids, own = _input(-1), _input(-1)
         self._slots, self._places, self._lengths = _input(-1, -1), _input(-1), _input(-1)
         self.inputs = [self.ids, own, self._slots, *([] if dense else [self._places]), self._lengths]
@@ -196,10 +193,12 @@ class GraphOps:
         weight = op.convert(
             op.less(op.unsqueeze(own, _ints(0)), op.unsqueeze(self._lengths, _ints(1))), "f32"
         )
-        if pooling == "mean":  # a product, up to which the runtime lets all be bf16 that may be
+        # A product, up to which the runtime lets all be bf16 that may be; for few texts in fp32 a sum is faster.
+        if pooling == "mean" and not (self._dense and self._dtype == "fp32"):
             summed = op.squeeze(op.matmul(op.unsqueeze(weight, _ints(1)), rows, False, False), _ints(1))
         else:
-            weight = op.multiply(weight, op.convert(op.add(own, np.int32(1)), "f32"))
+            if pooling != "mean":
+                weight = op.multiply(weight, op.convert(op.add(own, np.int32(1)), "f32"))
             summed = op.reduce_sum(op.multiply(rows, op.unsqueeze(weight, _ints(2))), _ints(1), False)
         return op.divide(summed, op.reduce_sum(weight, _ints(1), True))
 
@@ -281,23 +280,24 @@ def _size(shape: Any, axis: int) -> Any:
     return op.gather(shape, np.int32(axis), _AXIS_0)
 
 
-def vector_graph(network: Network, weights: Weights, *, dense: bool, prefix: bool) -> Any:
+def vector_graph(network: Network, weights: Weights, dtype: Dtype, *, dense: bool, prefix: bool) -> Any:
     """Return the graph of a step's vectors; `GraphOps` says what it takes.
 
     Args:
         network: what is computed.
         weights: by our names; they must outlive what is compiled of the graph.
+        dtype: of the matrix products.
         dense: whether texts come padded to one length.
         prefix: whether they come behind a prefix, of 0 tokens maybe.
     """
-    ops = GraphOps(network.shape, weights, dense=dense, prefix=prefix)
+    ops = GraphOps(network.shape, weights, dtype, dense=dense, prefix=prefix)
     results = [op.result(vectors(ops, network)), *map(op.result, ops.unread)]
     return import_openvino().Model(results, ops.inputs)
 
 
-def prefix_graph(shape: ModelShape, weights: Weights) -> Any:
+def prefix_graph(shape: ModelShape, weights: Weights, dtype: Dtype) -> Any:
     """Return the graph of the keys and values of one packed text, (layers, 2, tokens, kv)."""
-    ops = GraphOps(shape, weights)
+    ops = GraphOps(shape, weights, dtype)
     flat = np.array([1, 1, -1, shape.kv_width], np.int32)
     layers = [
         op.concat([op.reshape(part, flat, False) for part in pair], 1) for pair in keys_and_values(ops, shape)

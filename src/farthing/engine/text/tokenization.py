@@ -139,7 +139,7 @@ class TextTokenizer:
             raise InputError(f"text {lengths.index(0)} has no tokens; leave it out")
         whole = np.fromiter(chain.from_iterable(lists), np.int32, sum(lengths))
         if lists:
-            self._check_ids(int(whole.max()))
+            self._check_ids(max(map(max, lists)))
         ids = [whole[stop - length : stop] for length, stop in zip(lengths, accumulate(lengths), strict=True)]
         return TokenizedTexts(ids, lengths, truncated, time.perf_counter() - start)
 

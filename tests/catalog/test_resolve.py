@@ -80,7 +80,7 @@ def test_a_static_model_without_its_table(make_folder: MakeFolder, weights: byte
     ("config", "error", "named"),
     [
         ([], ModelError, "no JSON object"),
-        ({"model_type": "t5"}, UnsupportedModelError, "'t5'"),
+        ({"model_type": "longt5"}, UnsupportedModelError, "'longt5'"),
         (TINY_BERT_CONFIG | {"hidden_size": -1}, ModelError, "hidden_size is -1"),
     ],
 )

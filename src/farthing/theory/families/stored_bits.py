@@ -151,8 +151,8 @@ def _modelopt(settings: Config) -> float | None:
     for name, bits in _FORMATS.items():
         if name in algorithm:
             return bits
-    bits = re.search(r"w(\d)|(?:fp|int)(\d)", algorithm)
-    width = float(bits.group(1) or bits.group(2)) if bits else None
+    found = re.search(r"w(\d)|(?:fp|int)(\d)", algorithm)
+    width = float(found.group(1) or found.group(2)) if found else None
     return _with_groups(width, _number(inner, "group_size") if width == 4 else None, _SCALE)
 
 

@@ -96,11 +96,10 @@ def test_mlx_quantizes_the_tables_as_well(mode: str, bits: float) -> None:
 
 def test_a_text_tower_is_quantized_as_the_whole_is() -> None:
     settings = {"quant_method": "awq", "bits": 4, "group_size": 128}
-    config = {"model_type": "qwen3_vl", "text_config": BASE | {"model_type": "qwen3_vl_text"}}
+    text = BASE | {"model_type": "qwen3_vl_text"}
+    config = {"model_type": "qwen3_vl", "text_config": text}
     outside = shape_from_config(config | {"quantization_config": settings}, "here")
-    inside = shape_from_config(
-        {**config, "text_config": config["text_config"] | {"quantization_config": settings}}, "here"
-    )
+    inside = shape_from_config(config | {"text_config": text | {"quantization_config": settings}}, "here")
     assert outside == inside
     assert outside.linear_bits == pytest.approx(4.156, abs=1e-3)
 

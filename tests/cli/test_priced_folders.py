@@ -15,7 +15,7 @@ from makers import TINY_BERT_CONFIG
 Run = Callable[..., tuple[int, str]]
 
 PLAN = ("--rate", "5", "--lengths", "10", "--devices", "l4")
-CORPUS = ("--corpus-tokens", "1e6", "--deadline", "1h", "--lengths", "10", "--devices", "l4")
+CORPUS = ("--corpus-tokens", "1e6", "--deadline", "3600", "--lengths", "10", "--devices", "l4")
 
 
 @pytest.fixture

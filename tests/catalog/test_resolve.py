@@ -286,3 +286,25 @@ def test_an_adapter_of_the_hub_names_its_base_model(monkeypatch: pytest.MonkeyPa
         ModelError, match=r"org/adapter: adapter_config\.json: an adapter \(LORA\) of org/base"
     ):
         resolve_model("org/adapter")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "bits"),
+    [
+        ("quantize_config.json", {"bits": 4, "group_size": 128, "desc_act": False}, 4.156),
+        (
+            "quant_config.json",
+            {"zero_point": True, "q_group_size": 64, "w_bit": 4, "version": "GEMM"},
+            4.3125,
+        ),
+        ("hf_quant_config.json", {"quantization": {"quant_algo": "NVFP4", "group_size": 16}}, 4.5),
+    ],
+)
+def test_quantization_in_a_file_of_its_own(
+    make_folder: MakeFolder, file: str, content: object, bits: float
+) -> None:
+    folder = make_folder(TINY_BERT_CONFIG)
+    (folder / file).write_text(json.dumps(content))
+    found = resolve_model(str(folder))
+    assert found.shape.linear_bits == pytest.approx(bits, abs=1e-3)
+    assert "quantized" in found.notes[0]

@@ -5,6 +5,7 @@ Knows where a configuration is found, and where a static model keeps the size of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -27,6 +28,7 @@ from farthing.catalog.text_limit import TRANSFORMER_FILE, TRANSFORMER_FILES, Tex
 from farthing.errors import ModelError
 from farthing.theory.families.assumptions import assumptions
 from farthing.theory.families.configs import STATIC, is_static, model_type_of, shape_from_config
+from farthing.theory.families.stored_bits import quantization_method
 from farthing.theory.shapes import ModelShape
 
 _TABLE = "embeddings"
@@ -34,6 +36,13 @@ _TABLE = "embeddings"
 
 MODULES_FILE = "modules.json"
 _ADAPTER = "adapter_config.json"
+
+_QUANTIZATION_FILES = {
+    "quantize_config.json": "gptq",
+    "quant_config.json": "awq",
+    "hf_quant_config.json": "modelopt",
+}
+"""Where AutoGPTQ, AutoAWQ and modelopt said what they did, before config.json did."""
 
 _USUAL_TABLE = (30522, 1024)
 """Source: huggingface.co/sentence-transformers/static-retrieval-mrl-en-v1, `embedding.weight`."""
@@ -118,7 +127,7 @@ def _found(
     """
     module, place = "", ""
     path = file("config.json")
-    config = {} if path is None else read_json_object(path)
+    config: Mapping[str, Any] = {} if path is None else read_json_object(path)
     modules = None if model_type_of(config) is not None else file(MODULES_FILE)
     if modules is not None:
         module, place = _first_module(modules)
@@ -130,6 +139,7 @@ def _found(
     if path is None:
         raise ModelError(_no_config(given, file))
     prefix = f"{place}/" if inner is not None else ""
+    config = _with_quantization(config, given, lambda name: file(prefix + name))
     source = f"{given}/{prefix}config.json"
     shape = shape_from_config(
         _with_table(config, given, lambda: tensors(f"{prefix}model.safetensors")), source
@@ -139,6 +149,26 @@ def _found(
             file(prefix + limits)
     found = _resolved(name, shape, _limit_in(path.parent, config))
     return replace(found, notes=assumptions(config, source))
+
+
+def _with_quantization(
+    config: Mapping[str, Any], given: str, file: Callable[[str], Path | None]
+) -> Mapping[str, Any]:
+    """Return the configuration, with what earlier tools wrote of a quantization into a file of its own.
+
+    Of the hub it is asked for only where the name speaks of such a tool.
+    """
+    told = Path(given).expanduser().is_dir() or re.search("gptq|awq|fp8|fp4|int4|int8|w4a|w8a", given.lower())
+    if not told or quantization_method(config, given) is not None:
+        return config
+    for name, method in _QUANTIZATION_FILES.items():
+        path = file(name)
+        if path is not None:
+            stated = read_json_object(path)
+            inner = stated.get("quantization")
+            settings = inner if isinstance(inner, dict) else stated
+            return {**config, "quantization_config": {"quant_method": method, **settings}}
+    return config
 
 
 def _first_module(path: Path) -> tuple[str, str]:

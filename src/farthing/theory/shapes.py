@@ -12,7 +12,7 @@ from farthing.errors import ModelError
 
 Norm = Literal["layer_norm", "rms_norm"]
 NormPlace = Literal["pre", "post", "sandwich"]
-Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"]
 Positions = Literal["learned", "rotary", "alibi", "none"]
 
 
@@ -59,6 +59,13 @@ class ModelShape:
         relative_buckets: rows of a table of biases on the scores by relative position, one column per head;
             0 when there is none.
         relative_distance: distance, in tokens, from which on they share a bucket.
+        relative_rows: rows of a table of vectors by relative position, `hidden` wide, which each layer projects once
+            a pass to multiply all its queries or keys with (DeBERTa); 0 when there is none.
+        relative_scores: how many such products each layer adds to its scores: with queries, with keys, or both.
+        relative_norm: whether that table is normalised.
+        linear_bits: bits of one weight of the layers' matrices as they are kept, scales and zero points among them;
+            None where they are as wide as the activations.
+        table_bits: likewise of the embedding tables.
         score_cap: scores s become cap · tanh(s / cap); None is no cap.
         layer_groups: sets of weights that the layers share, each used by as many layers in a row; 0 where each layer
             has its own.
@@ -105,6 +112,11 @@ class ModelShape:
     position_offset: int = 0
     relative_buckets: int = 0
     relative_distance: int = 128
+    relative_rows: int = 0
+    relative_scores: int = 0
+    relative_norm: bool = False
+    linear_bits: float | None = None
+    table_bits: float | None = None
     score_cap: float | None = None
     layer_groups: int = 0
     embedding_size: int = 0
@@ -209,6 +221,7 @@ class ModelShape:
             + self.bias_parameters
             + self.norm_parameters
             + self.relative_buckets * self.heads
+            + self.relative_rows * self.hidden
         )
 
     @property
@@ -227,7 +240,7 @@ class ModelShape:
         narrower = (
             self.norm_width * (self.hidden - self.table_width) // self.hidden if self.embedding_norm else 0
         )
-        return self.norms * self.norm_width + heads - narrower
+        return (self.norms + self.relative_norm) * self.norm_width + heads - narrower
 
     @property
     def norms(self) -> int:
@@ -246,6 +259,24 @@ class ModelShape:
         """Weights and biases of one such norm."""
         return (2 if self.norm == "layer_norm" and self.norm_bias else 1) * self.hidden
 
+    def linear_bytes(self, weights: float, bytes_per_value: int) -> int:
+        """Return the bytes of so many weights of the layers' matrices, beside activations of so many bytes."""
+        return _kept_bytes(weights, self.linear_bits, bytes_per_value)
+
+    def table_bytes(self, weights: float, bytes_per_value: int) -> int:
+        """Return the bytes of so many weights of the embedding tables, likewise."""
+        return _kept_bytes(weights, self.table_bits, bytes_per_value)
+
+    def memory_bytes(self, bytes_per_value: int) -> int:
+        """Return the bytes of all weights that are kept in memory, `total_parameters`."""
+        linear = self._linear_parameters(self.experts) * self.stored_layers // max(self.layers, 1)
+        others = self.total_parameters - linear - self.embedding_parameters
+        return (
+            self.linear_bytes(linear, bytes_per_value)
+            + self.table_bytes(self.embedding_parameters, bytes_per_value)
+            + others * bytes_per_value
+        )
+
     def _linear_parameters(self, experts: int) -> int:
         """Return the weights of the linear layers, `experts` of the experts of each layer counted."""
         attention = self.hidden * (2 * self.attention_width + 2 * self.kv_width)
@@ -255,3 +286,7 @@ class ModelShape:
             + self.dense_layers * self.mlp_parameters
             + len(self.expert_layers) * mixture
         )
+
+
+def _kept_bytes(weights: float, bits: float | None, bytes_per_value: int) -> int:
+    return round(weights * (8 * bytes_per_value if bits is None else bits) / 8)

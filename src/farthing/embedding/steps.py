@@ -274,7 +274,7 @@ class Run:
 
     Attributes:
         totals: what was done so far.
-        prompt: token ids of the prompt, None for none, or none that is reused.
+        prompt: token ids of the prompt, where they are reused or not pooled; else None.
         on_first_window: called when the first window is tokenized and before any step runs.
     """
 
@@ -292,8 +292,9 @@ class Run:
     ) -> None:
         path.lanes.require_open()
         self.totals = Totals()
-        reused = bool(prompt) and path.model.checkpoint.reuses_prefixes
-        self.prompt: Ids | None = path.model.tokenizer.encode([prompt]).ids[0] if reused else None
+        checkpoint = path.model.checkpoint
+        matters = bool(prompt) and (checkpoint.reuses_prefixes or not checkpoint.pools_prompt)
+        self.prompt: Ids | None = path.model.tokenizer.prompt(prompt) if matters else None
         window_texts = _AT_ONCE_TEXTS if mode == "latency" else WINDOW_TEXTS
         self._maker = WindowMaker(
             path.model.tokenizer,
@@ -334,7 +335,7 @@ class Run:
 
     def prefix_of(self, window: Window) -> int:
         """Return how many tokens the texts of a window reuse of each other."""
-        if self.prompt is None or not window.ids:
+        if self.prompt is None or not window.ids or not self._path.model.checkpoint.reuses_prefixes:
             return 0
         return shared_prefix(self.prompt, window.ids)
 

@@ -133,7 +133,6 @@ def test_both_spellings_of_pooling(folder: Path, config: object, pooling: str) -
         ({"pooling_mode": []}, "pooling"),
         ({"pooling_mode": 3}, "3"),
         ({"pooling_mode": [["cls"]]}, "cls"),
-        ({"pooling_mode": "mean", "include_prompt": False}, "include_prompt"),
     ],
 )
 def test_an_unsupported_pooling_is_named(folder: Path, config: object, named: str) -> None:

@@ -26,6 +26,9 @@ TruncationSide = Literal["left", "right"]
 _MODEL2VEC_LENGTH = 512
 """Tokens of a text where config.json says nothing. Source: model2vec 0.10, `DEFAULT_MAX_LENGTH`."""
 
+_INSTRUCTORS = tuple(f"hkunlp/instructor-{size}" for size in ("base", "large", "xl"))
+"""Models that leave prompts out of the pooling, though their files do not say so. Source: sentence-transformers 6.2."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
@@ -38,6 +41,7 @@ class Checkpoint:
         commit: the hub's; None for a folder that is of no hub.
         shape: its transformer.
         pooling: how token vectors become one vector.
+        pools_prompt: whether the tokens of a prompt are among them.
         dense: matrices behind the pooling, in order.
         normalize: whether the vector is scaled to length one.
         max_length: most tokens of a text, special tokens included; longer texts are truncated.
@@ -54,6 +58,7 @@ class Checkpoint:
     commit: str | None
     shape: ModelShape
     pooling: Pooling
+    pools_prompt: bool = True
     dense: tuple[DenseShape, ...] = ()
     normalize: bool
     max_length: int
@@ -82,7 +87,7 @@ class Checkpoint:
     @property
     def trimmable(self) -> bool:
         """Whether the pooling reads one token of each text, so that the last layer need not compute the others."""
-        return self.pooling in ("cls", "last_token")
+        return self.pooling in ("cls", "last_token") and self.pools_prompt
 
 
 def read_checkpoint(located: LocatedModel) -> Checkpoint:
@@ -116,6 +121,7 @@ def read_checkpoint(located: LocatedModel) -> Checkpoint:
         commit=located.revision,
         shape=shape,
         pooling=head.pooling,
+        pools_prompt=head.pools_prompt and name not in _INSTRUCTORS,
         dense=head.dense,
         normalize=head.normalize,
         max_length=shape.max_positions if limit is None else min(limit.tokens, shape.max_positions),

@@ -25,6 +25,7 @@ class Network:
         normalize: whether the vector is scaled to length one.
         dense: activation of each matrix behind the pooling, in order.
         trim: whether the last layer computes only the token that the pooling reads.
+        pools_prompt: whether the pooling reads the tokens of a prompt.
     """
 
     shape: ModelShape
@@ -32,6 +33,7 @@ class Network:
     normalize: bool
     dense: tuple[DenseActivation | None, ...] = ()
     trim: bool = False
+    pools_prompt: bool = True
 
 
 def network_of(checkpoint: Checkpoint) -> Network:
@@ -42,6 +44,7 @@ def network_of(checkpoint: Checkpoint) -> Network:
         checkpoint.normalize,
         tuple(one.activation for one in checkpoint.dense),
         checkpoint.trimmable,
+        checkpoint.pools_prompt,
     )
 
 

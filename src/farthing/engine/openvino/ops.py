@@ -32,13 +32,20 @@ class GraphOps:
 
     Attributes:
         inputs: what the graph takes: the arrays of `packing.PackedStep`; or where texts come padded to one length, ids
-            and positions of (B·S,), slots and lengths. Behind them, where there is a prefix, its keys and values,
-            float32 (layers, 2, P, kv).
+            and positions of (B·S,), slots and lengths. Behind them, where some are left out of the pooling, the number
+            of those, (1,); where there is a prefix, its keys and values, float32 (layers, 2, P, kv).
         unread: results that nobody reads.
     """
 
     def __init__(
-        self, shape: ModelShape, weights: Weights, dtype: Dtype, *, dense: bool = False, prefix: bool = False
+        self,
+        shape: ModelShape,
+        weights: Weights,
+        dtype: Dtype,
+        *,
+        dense: bool = False,
+        prefix: bool = False,
+        left_out: bool = False,
     ) -> None:
         """Make the inputs.
 
@@ -48,11 +55,15 @@ class GraphOps:
             dtype: of the matrix products.
             dense: whether texts come padded to one length.
             prefix: whether they come behind a prefix.
+            left_out: whether tokens at the start of each may be left out of the pooling.
         """
         self._shape, self._weights, self._dtype, self._dense = shape, weights, dtype, dense
         self.ids, own = _input(-1), _input(-1)
         self._slots, self._places, self._lengths = _input(-1, -1), _input(-1), _input(-1)
         self.inputs = [self.ids, own, self._slots, *([] if dense else [self._places]), self._lengths]
+        self._left_out = _input(1) if left_out else None
+        if self._left_out is not None:
+            self.inputs.append(self._left_out)
         self.unread: list[Any] = []
         self._grid = op.shape_of(self._slots, "i32")
         self._texts, width = _size(self._grid, 0), _size(self._grid, 1)
@@ -186,18 +197,20 @@ class GraphOps:
         return mixed if self._dense or kept is not None else op.gather(mixed, self._places, _AXIS_0)
 
     def pooled(self, x: Any, pooling: Pooling) -> Any:
-        if pooling in ("cls", "last_token"):
+        if pooling == "last_token" or (pooling == "cls" and self._left_out is None):
             return self.rows(x, self.pooled_rows(pooling))
         rows = self._on_grid(x)
         own = op.range(np.int32(0), _size(self._grid, 1), np.int32(1), "i32")
-        weight = op.convert(
-            op.less(op.unsqueeze(own, _ints(0)), op.unsqueeze(self._lengths, _ints(1))), "f32"
-        )
+        read = op.less(op.unsqueeze(own, _ints(0)), op.unsqueeze(self._lengths, _ints(1)))
+        if self._left_out is not None:
+            behind = op.equal if pooling == "cls" else op.greater_equal
+            read = op.logical_and(read, op.unsqueeze(behind(own, self._left_out), _ints(0)))
+        weight = op.convert(read, "f32")
         # A product, up to which the runtime lets all be bf16 that may be; for few texts in fp32 a sum is faster.
-        if pooling == "mean" and not (self._dense and self._dtype == "fp32"):
+        if pooling in ("mean", "cls") and not (self._dense and self._dtype == "fp32"):
             summed = op.squeeze(op.matmul(op.unsqueeze(weight, _ints(1)), rows, False, False), _ints(1))
         else:
-            if pooling != "mean":
+            if pooling == "weighted_mean":
                 weight = op.multiply(weight, op.convert(op.add(own, np.int32(1)), "f32"))
             summed = op.reduce_sum(op.multiply(rows, op.unsqueeze(weight, _ints(2))), _ints(1), False)
         return op.divide(summed, op.reduce_sum(weight, _ints(1), True))
@@ -290,7 +303,9 @@ def vector_graph(network: Network, weights: Weights, dtype: Dtype, *, dense: boo
         dense: whether texts come padded to one length.
         prefix: whether they come behind a prefix, of 0 tokens maybe.
     """
-    ops = GraphOps(network.shape, weights, dtype, dense=dense, prefix=prefix)
+    ops = GraphOps(
+        network.shape, weights, dtype, dense=dense, prefix=prefix, left_out=not network.pools_prompt
+    )
     results = [op.result(vectors(ops, network)), *map(op.result, ops.unread)]
     return import_openvino().Model(results, ops.inputs)
 

@@ -143,6 +143,12 @@ class TextTokenizer:
         ids = [whole[stop - length : stop] for length, stop in zip(lengths, accumulate(lengths), strict=True)]
         return TokenizedTexts(ids, lengths, truncated, time.perf_counter() - start)
 
+    def prompt(self, text: str) -> Ids:
+        """Return the ids of a prompt as it stands before a text: without a special token at its end."""
+        (encoding,) = self._encodings([text])
+        ends = bool(encoding.ids) and bool(encoding.special_tokens_mask[-1])
+        return np.array(encoding.ids[:-1] if ends else encoding.ids, np.int32)
+
     def refuse_longer(self, texts: Iterable[tuple[str, str]]) -> None:
         """Read every text, for those who do not want them cut.
 

@@ -35,6 +35,7 @@ class TorchOps:
         kernel: Kernel | None,
         inputs: Inputs,
         past: Tensor | None = None,
+        left_out: int = 0,
     ) -> None:
         """Find out where each token stands.
 
@@ -44,7 +45,9 @@ class TorchOps:
             kernel: of attention without padding; None for the grid.
             inputs: the step.
             past: keys and values of a prefix of P tokens, (layers, 2, P, KV heads, size).
+            left_out: tokens at the start of each text that are not pooled.
         """
+        self._left_out = left_out
         self._shape, self._weights, self._kernel = shape, weights, kernel
         ids, self._bounds, self._longest = inputs
         self.ids, self._past = ids, past
@@ -132,12 +135,17 @@ class TorchOps:
 
     def pooled(self, x: Tensor, pooling: Pooling) -> Tensor:
         """Return the pooled rows of each text, (B, hidden), in float32 whatever the dtype of `x`."""
-        if pooling in ("cls", "last_token"):
+        if pooling == "last_token" or (pooling == "cls" and not self._left_out):
             return self.rows(x, self.pooled_rows(pooling)).float()
-        weight = torch.ones_like(self._own) if pooling == "mean" else self._own + 1
+        weight = self._own + 1 if pooling == "weighted_mean" else torch.ones_like(self._own)
+        if self._left_out:
+            behind = self._own - self._left_out
+            weight = weight * ((behind == 0) if pooling == "cls" else (behind >= 0))
         wide = x.float() * weight[:, None]
         texts = self._bounds.shape[0] - 1
         summed = wide.new_zeros(texts, wide.shape[1]).index_add(0, self._owner, wide)
+        if self._left_out:
+            return summed / torch.zeros_like(summed[:, 0]).index_add(0, self._owner, weight.float())[:, None]
         count = self._bounds.diff()
         return summed / (count if pooling == "mean" else count * (count + 1) // 2)[:, None]
 
@@ -231,7 +239,9 @@ class Model(nn.Module):
             network = replace(network, trim=network.trim and not blind)
         self.network, self.weights, self.kernel = network, weights, kernel
 
-    def forward(self, ids: Tensor, bounds: Tensor, longest: int, past: Tensor | None = None) -> Tensor:
+    def forward(
+        self, ids: Tensor, bounds: Tensor, longest: int, past: Tensor | None = None, left_out: int = 0
+    ) -> Tensor:
         """Return the vectors of a step, float32 (B, dimension).
 
         Args:
@@ -239,8 +249,10 @@ class Model(nn.Module):
             bounds: as in `Inputs`.
             longest: as in `Inputs`.
             past: keys and values of a prefix, (layers, 2, P, KV heads, size); its tokens are not in `ids`.
+            left_out: tokens at the start of each text that are not pooled.
         """
-        ops = TorchOps(self.network.shape, self.weights, self.kernel, Inputs(ids, bounds, longest), past)
+        inputs = Inputs(ids, bounds, longest)
+        ops = TorchOps(self.network.shape, self.weights, self.kernel, inputs, past, left_out)
         return vectors(ops, self.network).float()
 
     def keys_and_values(self, inputs: Inputs) -> Tensor:

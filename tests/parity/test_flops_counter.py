@@ -27,7 +27,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from farthing.errors import UnsupportedModelError
 from farthing.theory.families.configs import shape_from_config
-from farthing.theory.flops import attention_pairs, forward_flops
+from farthing.theory.flops import attention_pairs, forward_flops, operations
+from farthing.theory.roofline import total_flops
 from farthing.theory.shapes import ModelShape
 
 ENCODER = {
@@ -230,6 +231,13 @@ def test_every_parameter_is_counted(name: str) -> None:
     module, shape = _module_and_shape(name)
     counted = sum(parameter.numel() for parameter in module.parameters())
     assert shape.total_parameters == counted
+    assert shape.memory_bytes(2) == 2 * counted
+
+
+@families
+def test_operations_add_up_to_the_pass(name: str) -> None:
+    shape = _module_and_shape(name)[1]
+    assert total_flops(operations(shape, 3, 17, 2)) == forward_flops(shape, [17] * 3).total
 
 
 @families

@@ -119,3 +119,22 @@ def test_fewer_bits_never_take_more_memory(bits: int, group: int, width: int) ->
 def test_quantization_that_makes_no_sense(settings: object) -> None:
     with pytest.raises(ModelError, match=r"here: quantization_config"):
         shape_from_config(BASE | {"quantization_config": settings}, "here")
+
+
+@pytest.mark.parametrize(
+    ("settings", "share"),
+    [
+        ({"ignore": ["lm_head"]}, 0),
+        ({"ignore": ["lm_head", "re:.*mlp.*"]}, 0.6),
+        ({"ignore": ["re:*("]}, 0),
+        ({"modules_to_not_convert": ["self_attn"]}, 0.4),
+        ({"modules_to_not_convert": None}, 0),
+        ({"modules_to_not_convert": ["visual", "model.layers.1"]}, 1 / 28),
+        ({"llm_int8_skip_modules": ["model.layers.0.mlp", "model.layers.1.mlp.down_proj"]}, (0.6 + 0.2) / 28),
+        ({"exclude_modules": ["model.layers.2*", "lm_head"]}, 9 / 28),
+    ],
+)
+def test_matrices_that_are_left_out_stay_wide(settings: dict[str, Any], share: float) -> None:
+    quantized = {"quant_method": "gptq", "bits": 4, "group_size": 128, **settings}
+    shape = shape_from_config(BASE | {"quantization_config": quantized}, "here")
+    assert shape.linear_bits == pytest.approx(4.15625 + share * (16 - 4.15625), rel=1e-6)

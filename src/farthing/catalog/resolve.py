@@ -26,7 +26,7 @@ from farthing.catalog.model_files import (
 from farthing.catalog.rows import CatalogModel
 from farthing.catalog.text_limit import TRANSFORMER_FILE, TRANSFORMER_FILES, TextLimit, folder_limit
 from farthing.errors import ModelError
-from farthing.theory.families.assumptions import assumptions
+from farthing.theory.families.assumptions import ASSUMED, assumptions
 from farthing.theory.families.configs import STATIC, is_static, model_type_of, shape_from_config
 from farthing.theory.families.stored_bits import quantization_method
 from farthing.theory.shapes import ModelShape
@@ -48,9 +48,9 @@ _USUAL_TABLE = (30522, 1024)
 """Source: huggingface.co/sentence-transformers/static-retrieval-mrl-en-v1, `embedding.weight`."""
 
 _UNKNOWN_TABLE = (
-    "ASSUMED: the weights are not here, so the table's size is not known; priced with {:,} rows of {:,}, those of "
-    "static-retrieval-mrl-en-v1"
-).format(*_USUAL_TABLE)
+    f"{ASSUMED}: the weights are not here, so the table's size is not known; priced with "
+    f"{_USUAL_TABLE[0]:,} rows of {_USUAL_TABLE[1]:,}, those of static-retrieval-mrl-en-v1"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,14 +12,18 @@ _KNOWN = frozenset({"eurobert", "gte", "jina_embeddings_v3", "llama_bidirec", "n
 """Types whose families were written after the models' own code, or after transformers' class of the same name."""
 
 
+ASSUMED = "ASSUMED"
+"""How a note begins that a price should not be believed without."""
+
+
 def assumptions(config: Config, source: str) -> tuple[str, ...]:
     """Return what is assumed of code that Farthing does not read, and of quantized weights."""
     notes = []
     code = code_of_its_own(config)
     if code is not None:
         notes.append(
-            f"ASSUMED: {source} names code of its own (auto_map {code}), which Farthing does not know: priced as if it "
-            f"were a plain {model_type_of(config)}; what that code adds, skips, shortens or attends to otherwise is "
+            f"{ASSUMED}: {source} names code of its own (auto_map {code}), which Farthing does not know: priced as if "
+            f"it were a plain {model_type_of(config)}; what that code adds, skips, shortens or attends to otherwise is "
             "not counted"
         )
     method = quantization_method(config, source)
@@ -27,7 +31,7 @@ def assumptions(config: Config, source: str) -> tuple[str, ...]:
         bits, table = stored_bits(config, source)
         where = "the layers" if table is None else "the layers and tables"
         kept = (
-            f"ASSUMED: {source} is quantized ({method}) in a way that Farthing does not know: weights are priced "
+            f"{ASSUMED}: {source} is quantized ({method}) in a way that Farthing does not know: weights are priced "
             "in the dtype of the activations"
             if bits is None
             else f"quantized ({method}): {bits:.3g} bits per weight of {where}, "

@@ -26,7 +26,7 @@ class NoopEngine:
     def lane(self, mode: Mode = "throughput") -> Lane:  # noqa: D102 - as the contract says
         return Lane(self, self._counter, self.dimension, clock=lambda: self.now_s)
 
-    def run(self, texts: Sequence[Ids], past: None) -> Ran:  # noqa: D102
+    def run(self, texts: Sequence[Ids], past: None, left_out: int = 0) -> Ran:  # noqa: D102
         if not self.lanes:
             raise EngineError("the model is closed; load it again")
         self.now_s += self._step_s(list(map(len, texts)))

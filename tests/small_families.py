@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,11 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from jina_bert import jina_bert_states, save_jina_bert
+
 MOST_DEVIATION = 2e-4
 """Measured here: fp32 noise is under 5e-5, the wrong kind of GELU gives 9e-4."""
 
 LENGTHS = (1, 2, 3, 7, 16, 31, 40, 61)
 VOCABULARY = 83
+PADDING_IDS = (0, 1, 5)
 
 Vectors = npt.NDArray[np.float32]
 
@@ -42,11 +46,43 @@ _ENCODER = {
 }
 _DECODER = _ENCODER | {"num_key_value_heads": 2, "pad_token_id": 0, "head_dim": 14}
 
+_T5 = {
+    "vocab_size": VOCABULARY,
+    "d_model": 60,
+    "d_kv": 14,
+    "d_ff": 88,
+    "num_layers": 3,
+    "num_heads": 6,
+}
+
 FAMILIES: dict[str, Family] = {
     "bert": Family("Bert", _ENCODER),
     "bert with relu": Family("Bert", _ENCODER | {"hidden_act": "relu"}),
     "roberta": Family("Roberta", _ENCODER),
+    "roberta, padding with 5": Family("Roberta", _ENCODER | {"pad_token_id": 5}),
+    "camembert": Family("Camembert", _ENCODER | {"type_vocab_size": 1}),
     "xlm-roberta": Family("XLMRoberta", _ENCODER | {"type_vocab_size": 1}),
+    "jina_bert": Family("JinaBert", _ENCODER),
+    "jina_bert with relu": Family(
+        "JinaBert", _ENCODER | {"feed_forward_type": "reglu", "num_attention_heads": 4}
+    ),
+    "jina_bert without gates": Family("JinaBert", _ENCODER | {"feed_forward_type": "original"}),
+    "albert": Family("Albert", _ENCODER | {"embedding_size": 24, "num_hidden_layers": 4}),
+    "albert in groups": Family(
+        "Albert",
+        _ENCODER
+        | {"embedding_size": 60, "num_hidden_layers": 5, "num_hidden_groups": 2, "hidden_act": "gelu"},
+    ),
+    "t5": Family("T5", _T5),
+    "t5 with a gate": Family(
+        "T5",
+        _T5
+        | {
+            "feed_forward_proj": "gated-gelu",
+            "relative_attention_num_buckets": 12,
+            "relative_attention_max_distance": 20,
+        },
+    ),
     "distilbert": Family(
         "DistilBert",
         {
@@ -84,6 +120,11 @@ FAMILIES: dict[str, Family] = {
     ),
     "llama": Family("Llama", _DECODER | {"attention_bias": True, "mlp_bias": True}, causal=True),
     "mistral": Family("Mistral", _DECODER | {"sliding_window": 9}, causal=True),
+    "gemma2": Family(
+        "Gemma2",
+        _DECODER | {"sliding_window": 9, "query_pre_attn_scalar": 20, "attn_logit_softcapping": 3.0},
+        causal=True,
+    ),
     "gemma3_text": Family(
         "Gemma3Text",
         _DECODER
@@ -107,8 +148,11 @@ def save_family(name: str, folder: Path) -> Path:
     """
     transformers: Any = importlib.import_module("transformers")
     family = FAMILIES[name]
+    if family.prefix == "JinaBert":
+        save_jina_bert(family.settings, folder)
+        return folder
     config = getattr(transformers, f"{family.prefix}Config")(**family.settings)
-    kind = getattr(transformers, f"{family.prefix}Model")
+    kind = getattr(transformers, f"{family.prefix}{'EncoderModel' if family.prefix == 'T5' else 'Model'}")
     with torch.random.fork_rng():
         torch.manual_seed(11)
         pools = "add_pooling_layer" in inspect.signature(kind).parameters
@@ -137,16 +181,25 @@ def family_folders(root: Path) -> Callable[[str], Path]:
 
 
 def random_ids(seed: int = 0) -> list[npt.NDArray[np.int32]]:
-    """Return token ids of texts of `LENGTHS`; none is a padding id."""
+    """Return token ids of texts of `LENGTHS`. Padding ids stand in them too, as a text may spell them."""
     generator = np.random.default_rng(seed)
-    return [generator.integers(3, VOCABULARY, length, np.int32) for length in LENGTHS]
+    texts = [generator.integers(0, VOCABULARY, length, np.int32) for length in LENGTHS]
+    for one in texts[3:]:
+        one[generator.random(len(one)) < 0.15] = PADDING_IDS[generator.integers(len(PADDING_IDS))]
+    return texts
 
 
 def reference_states(folder: Path, ids: list[npt.NDArray[np.int32]]) -> list[torch.Tensor]:
     """Return the last states of transformers' module, (tokens, hidden), each text alone."""
-    from transformers import AutoModel
+    from transformers import AutoConfig, AutoModel, T5EncoderModel
 
-    model = AutoModel.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32)
+    if (
+        json.loads((folder / "config.json").read_text(encoding="utf-8")).get("position_embedding_type")
+        == "alibi"
+    ):
+        return [torch.from_numpy(jina_bert_states(folder, one)).float() for one in ids]
+    kind = T5EncoderModel if AutoConfig.from_pretrained(folder).model_type == "t5" else AutoModel
+    model = kind.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32)
     model.train(False)
     with torch.no_grad():
         return [model(torch.from_numpy(one).long()[None]).last_hidden_state[0] for one in ids]

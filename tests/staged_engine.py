@@ -50,7 +50,7 @@ class StagedEngine(NoopEngine):
     def close(self) -> None:
         self._closed = True
 
-    def run(self, texts: Sequence[Ids], past: None) -> Ran:
+    def run(self, texts: Sequence[Ids], past: None, left_out: int = 0) -> Ran:
         if self._closed:
             raise EngineError("the model is closed; load it again")
         self.before(texts)

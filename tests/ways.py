@@ -11,7 +11,7 @@ from farthing.engine.folder.checkpoint import Checkpoint, Pooling, read_checkpoi
 from farthing.engine.folder.locate import locate_model
 from farthing.engine.openvino.engine import OpenVinoEngine
 from farthing.engine.torch.engine import Means, TorchEngine
-from farthing.engine.torch.varlen import Kernel
+from farthing.engine.torch.varlen import Kernel, has_plain_scores
 from varlen_kernel import varlen_2_13
 
 
@@ -21,7 +21,7 @@ def torch_on_grid(checkpoint: Checkpoint) -> TorchEngine:
 
 def torch_on_tokens(checkpoint: Checkpoint) -> TorchEngine:
     """Return the engine of a card, its kernel by what stands for it; on the grid where the kernel cannot be used."""
-    kernel = None if checkpoint.shape.relative_buckets else Kernel(varlen_2_13)
+    kernel = Kernel(varlen_2_13) if has_plain_scores(checkpoint.shape) else None
     return TorchEngine(checkpoint, "fp32", "cpu", means=Means(kernel))
 
 

@@ -44,11 +44,11 @@ class Spoiled:
     def __init__(self, passes: Any) -> None:
         self._passes, self.passes = passes, 0
 
-    def run(self, texts: Sequence[Ids], past: Any) -> Ran:
+    def run(self, texts: Sequence[Ids], past: Any, left_out: int = 0) -> Ran:
         self.passes += 1
         if any(CHOKES in text for text in texts):
             raise EngineError("the device choked")
-        ran: Ran = self._passes.run(texts, past)
+        ran: Ran = self._passes.run(texts, past, left_out)
         vectors = ran.vectors.copy()
         vectors[[SPOILS in text for text in texts]] = np.nan
         return ran._replace(vectors=vectors)

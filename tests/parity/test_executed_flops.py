@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from farthing.engine.contract import Done, Ids, Lane
 from farthing.engine.folder.checkpoint import Pooling
 from farthing.engine.torch.engine import Means, TorchEngine
-from farthing.engine.torch.varlen import Kernel
+from farthing.engine.torch.varlen import Kernel, has_plain_scores
 from farthing.theory.flops import attention_pairs
 from farthing.theory.work import Work
 from small_families import FAMILIES, random_ids
@@ -40,10 +40,13 @@ def counted(lane: Lane, texts: Sequence[Ids], prompt: Ids | None = None, unbille
 def test_packed_and_padded_trimmed_and_whole(
     family: str, pooling: Pooling, way: str, family_folder: Callable[[str], Path]
 ) -> None:
-    lane = lane_of(way, checkpoint_of(family_folder(family), pooling))
+    checkpoint = checkpoint_of(family_folder(family), pooling)
+    lane = lane_of(way, checkpoint)
     done = counted(lane, random_ids())
     counted(lane, random_ids()[3:4])
-    assert (done.work.padded_flops > 0) == (way == "torch, on a grid" or family == "mpnet")
+    assert (done.work.padded_flops > 0) == (
+        way == "torch, on a grid" or not has_plain_scores(checkpoint.shape)
+    )
     if pooling != "cls":  # which the kernel cannot always be trimmed for
         assert (done.work.trimmed_flops > 0) == (pooling == "last_token")
 
@@ -61,8 +64,9 @@ def test_a_prefix_when_it_is_made_and_when_it_is_known(
     pairs = sum(
         attention_pairs(9, causal=True, reach=reach) for reach in checkpoint.shape.attention_reach[:-1]
     )
+    on_grid = way == "torch, on a grid" or not has_plain_scores(checkpoint.shape)
     spare = 16**2 * (checkpoint.shape.layers - 1) - pairs
-    unbilled = 4 * checkpoint.shape.attention_width * spare if way == "torch, on a grid" else 0
+    unbilled = 4 * checkpoint.shape.attention_width * spare if on_grid else 0
     plain, made = counted(lane, texts), counted(lane, texts, prefix, unbilled)
     known = counted(lane, texts, prefix)
     assert plain.work.executed_flops > made.work.executed_flops > known.work.executed_flops

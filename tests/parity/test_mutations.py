@@ -71,6 +71,46 @@ def shifted_positions(shape: ModelShape, weights: Weights) -> ModelShape:
     return shape
 
 
+def other_padding(shape: ModelShape, _: Weights) -> ModelShape:
+    return replace(shape, position_offset=shape.position_offset + 1)
+
+
+def shifted_biases(shape: ModelShape, weights: Weights) -> ModelShape:
+    table = weights["relative.table.weight"]
+    table[:] = np.roll(table, 1, axis=0)
+    return shape
+
+
+def other_distance(shape: ModelShape, _: Weights) -> ModelShape:
+    return replace(shape, relative_distance=shape.relative_distance * 2)
+
+
+def no_slopes(shape: ModelShape, _: Weights) -> ModelShape:
+    return replace(shape, positions="none")
+
+
+def other_cap(shape: ModelShape, _: Weights) -> ModelShape:
+    assert shape.score_cap is not None
+    return replace(shape, score_cap=1.1 * shape.score_cap)
+
+
+def swapped_groups(shape: ModelShape, weights: Weights) -> ModelShape:
+    one, other = (weights[f"layers.{group}.mlp.down.bias"] for group in (0, 1))
+    one[:], other[:] = other.copy(), one.copy()
+    return shape
+
+
+def dropped_projection_bias(shape: ModelShape, weights: Weights) -> ModelShape:
+    weights["embeddings.projection.bias"][:] = 0
+    return shape
+
+
+def swapped_gate(shape: ModelShape, weights: Weights) -> ModelShape:
+    one, other = (weights[f"layers.1.mlp.{part}.weight"] for part in ("gate", "up"))
+    one[:], other[:] = other.copy(), one.copy()
+    return shape
+
+
 MUTATIONS: list[tuple[str, Mutate]] = [
     ("bert", dropped_bias),
     ("bert", other_gelu),
@@ -87,6 +127,22 @@ MUTATIONS: list[tuple[str, Mutate]] = [
     ("qwen2", swapped_kv_heads),
     ("roberta", shifted_positions),
     ("xlm-roberta", shifted_positions),
+    ("xlm-roberta", other_padding),
+    ("mpnet", other_padding),
+    ("camembert", other_padding),
+    ("t5", other_scale),
+    ("t5", shifted_biases),
+    ("t5 with a gate", other_distance),
+    ("t5 with a gate", swapped_gate),
+    ("gemma2", other_cap),
+    ("gemma2", other_scale),
+    ("gemma2", wider_window),
+    ("jina_bert", no_slopes),
+    ("jina_bert", swapped_gate),
+    ("jina_bert", other_gelu),
+    ("albert in groups", swapped_groups),
+    ("albert", dropped_projection_bias),
+    ("albert", shifted_positions),
     ("nomic_bert", other_theta),
 ]
 

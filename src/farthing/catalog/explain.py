@@ -117,6 +117,7 @@ def explain(
         utilization=utilization,
         power_w=None if spec is None else spec.power_w,
     )
+    explanation = replace(explanation, notes=(*resolved.notes, *explanation.notes))
     if length <= limit.tokens:
         return explanation
     cut = f"the model's own pipeline cuts texts at {limit.tokens} tokens ({limit.source}): longer ones are not its use"

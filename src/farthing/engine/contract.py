@@ -74,13 +74,14 @@ class Ran(NamedTuple):
 class Passes(Protocol):
     """A way to the device: an infer request, a CUDA stream. Its lane alone uses it."""
 
-    def run(self, texts: Sequence[Ids], past: Any) -> Ran:
-        """Return the vectors of some texts.
+    def run(self, texts: Sequence[Ids], past: Any, left_out: int = 0) -> Ran:
+        """Return the vectors of some texts; not finite where there is no token to pool.
 
         Args:
             texts: int32 (tokens,) each, at least one text and one token each.
             past: what `keys_and_values` gave for tokens that all texts begin with, which are then left out of `texts`;
                 None for none.
+            left_out: tokens at the start of each text that are not pooled; given only where there are any.
 
         Raises:
             EngineError: the device refused.
@@ -103,6 +104,7 @@ class Lane:
         counter: WorkCounter,
         dimension: int,
         prefixes: Prefixes | None = None,
+        pools_prompt: bool = True,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Take what a lane needs.
@@ -112,10 +114,11 @@ class Lane:
             counter: counts the work of the model's steps.
             dimension: width of a vector.
             prefixes: keys and values that the engine's lanes share; None where the model cannot reuse any.
+            pools_prompt: whether the pooling reads the tokens of a prompt.
             clock: seconds, from any start.
         """
         self._passes, self._counter, self._dimension = passes, counter, dimension
-        self._prefixes, self._clock = prefixes, clock
+        self._prefixes, self._pools_prompt, self._clock = prefixes, pools_prompt, clock
         self._lock, self._process = Lock(), os.getpid()
 
     def run(self, texts: Sequence[Ids], prompt: Ids | None = None) -> Done:
@@ -126,6 +129,7 @@ class Lane:
         Args:
             texts: token ids of each text, int32 (tokens,), at least one text and one token each.
             prompt: ids that all texts begin with. What they share with it is computed once where the model allows it.
+                Where the model does not pool it, all of it is left out.
 
         Raises:
             EngineError: the process was forked since the lane was made.
@@ -134,6 +138,8 @@ class Lane:
         with self._lock:
             started = self._clock()
             step = _Step(texts, np.zeros((len(texts), self._dimension), np.float32))
+            if prompt is not None and not self._pools_prompt:
+                step.left_out = len(prompt)
             try:
                 if self._prefixes and prompt is not None and (prefix := shared_prefix(prompt, texts)):
                     step.past, step.made = self._prefixes.of(prompt[:prefix], self._passes.keys_and_values)
@@ -147,7 +153,7 @@ class Lane:
         """Run some rows of a step; where the device refuses them, or one spoils the others, fewer at a time."""
         texts = [step.texts[row][step.prefix :] for row in rows]
         try:
-            ran = self._passes.run(texts, step.past)
+            ran = self._passes.run(texts, step.past, *([step.left_out] if step.left_out else []))
         except EngineError as error:
             if len(rows) == 1:
                 step.failed[rows[0]] = error
@@ -175,8 +181,11 @@ class Lane:
                 if len(rows) > 1:
                     self._run(step, [rows[place]])
                 else:
+                    empty = len(step.texts[rows[0]]) <= step.left_out
                     step.failed[rows[0]] = EngineError(
-                        "a vector came out of the model not finite; the weights or the dtype overflow"
+                        "a text has no token behind its prompt, which this model does not pool; shorten the prompt"
+                        if empty
+                        else "a vector came out of the model not finite; the weights or the dtype overflow"
                     )
 
 
@@ -184,6 +193,7 @@ class Lane:
 class _Step:
     texts: Sequence[Ids]
     vectors: Vectors
+    left_out: int = 0
     prefix: int = 0
     past: Any = None
     made: bool = False

@@ -80,7 +80,17 @@ def attention_flops(shape: ModelShape, length: int) -> int:
         layers * attention_pairs(length, causal=shape.causal, reach=reach)
         for reach, layers in Counter(shape.attention_reach).items()
     )
-    return 4 * pairs * shape.attention_width
+    return (4 * pairs + 2 * length * _relative_products(shape)) * shape.attention_width
+
+
+def relative_projection_flops(shape: ModelShape) -> int:
+    """Return the FLOPs of projecting the vectors of relative positions, once a pass in every layer."""
+    return 2 * _relative_products(shape) * shape.hidden * shape.attention_width
+
+
+def _relative_products(shape: ModelShape) -> int:
+    """Return the rows of relative positions that one query or key is multiplied with, over all layers."""
+    return shape.layers * shape.relative_scores * shape.relative_rows
 
 
 def forward_flops(shape: ModelShape, lengths: Iterable[int]) -> Flops:
@@ -90,6 +100,8 @@ def forward_flops(shape: ModelShape, lengths: Iterable[int]) -> Flops:
     for length, texts in Counter(lengths).items():
         linear += per_token * length * texts
         attention += attention_flops(shape, length) * texts
+    if attention:
+        linear += relative_projection_flops(shape)
     return Flops(linear, attention)
 
 
@@ -139,12 +151,34 @@ def operations(shape: ModelShape, batch: int, length: int, bytes_per_value: int)
         return Operation(
             name=name,
             flops=shape.layers * 2 * tokens * inputs * outputs,
-            weight_bytes=shape.layers * (inputs * outputs + (outputs if biased else 0)) * bytes_per_value,
+            weight_bytes=shape.linear_bytes(shape.layers * inputs * outputs, bytes_per_value)
+            + (shape.layers * outputs * bytes_per_value if biased else 0),
             activation_bytes=shape.layers * tokens * (inputs + written) * bytes_per_value,
         )
 
+    projection = Operation(
+        name="embedding projection",
+        flops=2 * tokens * shape.embedding_size * h,
+        weight_bytes=(shape.embedding_size + 1) * h * bytes_per_value,
+        activation_bytes=tokens * (shape.embedding_size + h) * bytes_per_value,
+    )
+    relative = Operation(
+        name="relative positions",
+        flops=relative_projection_flops(shape),
+        weight_bytes=shape.relative_rows * h * bytes_per_value,
+        activation_bytes=_relative_products(shape) * 2 * a * bytes_per_value,
+    )
+    convolution = Operation(
+        name="convolution",
+        flops=2 * tokens * shape.convolution * h * h,
+        weight_bytes=(shape.convolution * h + 1) * h * bytes_per_value,
+        activation_bytes=2 * tokens * h * bytes_per_value,
+    )
     return (
         gather,
+        *([projection] if shape.embedding_size else []),
+        *([relative] if shape.relative_rows else []),
+        *([convolution] if shape.convolution else []),
         linear("qkv projection", h, a + 2 * kv, shape.attention_bias, a + 2 * kv),
         Operation(
             name="attention",
@@ -170,13 +204,15 @@ def _mlp(shape: ModelShape, tokens: int, bytes_per_value: int) -> tuple[Operatio
         Operation(
             name="mlp up and gate" if shape.gated_mlp else "mlp up",
             flops=layers * 2 * tokens * h * up_width,
-            weight_bytes=layers * (h * up_width + up_bias) * bytes_per_value,
+            weight_bytes=shape.linear_bytes(layers * h * up_width, bytes_per_value)
+            + layers * up_bias * bytes_per_value,
             activation_bytes=layers * tokens * (h + m) * bytes_per_value,
         ),
         Operation(
             name="mlp down",
             flops=layers * 2 * tokens * m * h,
-            weight_bytes=layers * (m * h + down_bias) * bytes_per_value,
+            weight_bytes=shape.linear_bytes(layers * m * h, bytes_per_value)
+            + layers * down_bias * bytes_per_value,
             activation_bytes=layers * tokens * (m + h) * bytes_per_value,
         ),
     )
@@ -217,13 +253,14 @@ def _experts(shape: ModelShape, tokens: int, bytes_per_value: int) -> tuple[Oper
         Operation(
             name="experts up and gate" if shape.gated_mlp else "experts up",
             flops=layers * 2 * tokens * k * h * up_width,
-            weight_bytes=round(layers * touched * h * up_width) * bytes_per_value,
+            weight_bytes=shape.linear_bytes(round(layers * touched * h * up_width), bytes_per_value),
             activation_bytes=layers * tokens * k * (h + m) * bytes_per_value,
         ),
         Operation(
             name="experts down",
             flops=layers * 2 * tokens * k * m * h,
-            weight_bytes=round(layers * (touched * m * h + bias)) * bytes_per_value,
+            weight_bytes=shape.linear_bytes(round(layers * touched * m * h), bytes_per_value)
+            + layers * bias * bytes_per_value,
             activation_bytes=layers * tokens * (k * m + h) * bytes_per_value,
         ),
     )
@@ -231,13 +268,13 @@ def _experts(shape: ModelShape, tokens: int, bytes_per_value: int) -> tuple[Oper
 
 def _embedding(shape: ModelShape, batch: int, length: int, bytes_per_value: int) -> Operation:
     """The gather: one row per token, and where there are such tables one per position and one token type."""
-    h, tokens = shape.hidden, batch * length
+    h, tokens = shape.table_width, batch * length
     positions = length if shape.positions == "learned" else 0
     rows = tokens + positions + (1 if shape.token_types else 0)
     return Operation(
         name="embedding gather",
         flops=0,
-        weight_bytes=rows * h * bytes_per_value,
+        weight_bytes=shape.table_bytes(rows * h, bytes_per_value),
         activation_bytes=tokens * h * bytes_per_value,
     )
 

@@ -93,7 +93,7 @@ def generation(
     kv = kv_cache_bytes(shape, context, value_bytes)
     room = None
     if rates.memory_bytes is not None:
-        weights = (shape.total_parameters + shape.hidden * shape.vocabulary) * value_bytes
+        weights = shape.memory_bytes(value_bytes) + shape.hidden * shape.vocabulary * value_bytes
         room = max(0, int((rates.memory_bytes - weights) // kv))
     ridge = ridge_point(rates.peak_flops_per_s, rates.bandwidth_bytes_per_s)
 

@@ -140,7 +140,7 @@ def memory_needed_bytes(shape: ModelShape, tokens: int, bytes_per_value: int) ->
     expert_width = shape.experts_per_token * (shape.mlp_matrices - 1) * shape.expert_intermediate
     block = max(shape.attention_width + 2 * shape.kv_width, up_width, expert_width)
     widest = 2 * shape.hidden + (block if shape.layers else 0)
-    return (shape.total_parameters + tokens * widest) * bytes_per_value
+    return shape.memory_bytes(bytes_per_value) + tokens * widest * bytes_per_value
 
 
 def arithmetic_intensity(flops: float, moved_bytes: float) -> float:

@@ -12,8 +12,8 @@ from farthing.errors import ModelError
 
 Norm = Literal["layer_norm", "rms_norm"]
 NormPlace = Literal["pre", "post", "sandwich"]
-Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
-Positions = Literal["learned", "rotary", "none"]
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"]
+Positions = Literal["learned", "rotary", "alibi", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,8 @@ class ModelShape:
         vocabulary: rows of the token embedding table.
         max_positions: most positions that a text may have.
         token_types: rows of the token-type table; 0 when there is none.
-        positions: how positions enter; `none` leaves the order of the tokens unknown.
+        positions: how positions enter; `alibi` takes the distance of two tokens, times a slope of each head, from
+            their score; `none` leaves the order of the tokens unknown.
         causal: whether a token attends only to itself and those before it.
         norm: kind of normalisation.
         norm_place: before each block (pre), after each residual sum (post), or before and after each block,
@@ -57,6 +58,20 @@ class ModelShape:
         position_offset: row of the learned position table that the first token takes.
         relative_buckets: rows of a table of biases on the scores by relative position, one column per head;
             0 when there is none.
+        relative_distance: distance, in tokens, from which on they share a bucket.
+        relative_rows: rows of a table of vectors by relative position, `hidden` wide, which each layer projects once
+            a pass to multiply all its queries or keys with (DeBERTa); 0 when there is none.
+        relative_scores: how many such products each layer adds to its scores: with queries, with keys, or both.
+        relative_norm: whether that table is normalised.
+        convolution: tokens that a convolution beside the first layer mixes (DeBERTa v2), with a bias and a norm; 0
+            when there is none.
+        linear_bits: bits of one weight of the layers' matrices as they are kept, scales and zero points among them;
+            None where they are as wide as the activations.
+        table_bits: likewise of the embedding tables.
+        score_cap: scores s become cap · tanh(s / cap); None is no cap.
+        layer_groups: sets of weights that the layers share, each used by as many layers in a row; 0 where each layer
+            has its own.
+        embedding_size: width of the embedding tables, where a matrix takes it to `hidden`; 0 where it is `hidden`.
         embedding_norm: whether the embeddings are normalised before the first layer.
         embedding_scale: factor on the token embeddings.
         first_attention_norm: whether the first layer has the norm before its attention.
@@ -98,6 +113,16 @@ class ModelShape:
     rotary_scaling: str | None = None
     position_offset: int = 0
     relative_buckets: int = 0
+    relative_distance: int = 128
+    relative_rows: int = 0
+    relative_scores: int = 0
+    relative_norm: bool = False
+    convolution: int = 0
+    linear_bits: float | None = None
+    table_bits: float | None = None
+    score_cap: float | None = None
+    layer_groups: int = 0
+    embedding_size: int = 0
     embedding_norm: bool = False
     embedding_scale: float = 1.0
     first_attention_norm: bool = True
@@ -134,6 +159,20 @@ class ModelShape:
         return self.kv_heads * self.head_size
 
     @property
+    def table_width(self) -> int:
+        """Width of the embedding tables."""
+        return self.embedding_size or self.hidden
+
+    @property
+    def stored_layers(self) -> int:
+        """Layers that have weights of their own."""
+        return self.layer_groups or self.layers
+
+    def stored_layer(self, layer: int) -> int:
+        """Return which of them a layer's weights are."""
+        return layer * self.stored_layers // self.layers
+
+    @property
     def dense_layers(self) -> int:
         """Number of layers with a plain MLP instead of experts."""
         return self.layers - len(self.expert_layers)
@@ -159,13 +198,14 @@ class ModelShape:
 
         Of the experts those that the token uses, and the router that chooses them.
         """
-        return self._linear_parameters(self.experts_per_token)
+        once = self.embedding_size + self.convolution * self.hidden
+        return self._linear_parameters(self.experts_per_token) + once * self.hidden
 
     @property
     def embedding_parameters(self) -> int:
         """Weights of the tables that tokens, positions and token types are looked up in."""
         learned = self.max_positions + self.position_offset if self.positions == "learned" else 0
-        return (self.vocabulary + learned + self.token_types) * self.hidden
+        return (self.vocabulary + learned + self.token_types) * self.table_width
 
     @property
     def total_parameters(self) -> int:
@@ -173,12 +213,20 @@ class ModelShape:
 
         No pooler, head or Dense module behind the last layer.
         """
+        in_layers = self._linear_parameters(self.experts) + self.bias_parameters
+        in_layers += self._layer_norms * self.norm_width
+        shared = in_layers - in_layers * self.stored_layers // max(self.layers, 1)
+        projection = self.hidden * (self.embedding_size + 1) if self.embedding_size else 0
         return (
             self._linear_parameters(self.experts)
+            - shared
+            + projection
             + self.embedding_parameters
             + self.bias_parameters
             + self.norm_parameters
             + self.relative_buckets * self.heads
+            + self.relative_rows * self.hidden
+            + (self.convolution * self.hidden + 1) * self.hidden * (self.convolution > 0)
         )
 
     @property
@@ -193,21 +241,46 @@ class ModelShape:
     @property
     def norm_parameters(self) -> int:
         """Weights and biases of all norms."""
-        return self.norms * self.norm_width + (2 * self.layers * self.head_size if self.qk_norm else 0)
+        heads = 2 * self.layers * self.head_size if self.qk_norm else 0
+        narrower = (
+            self.norm_width * (self.hidden - self.table_width) // self.hidden if self.embedding_norm else 0
+        )
+        return (self.norms + self.relative_norm + (self.convolution > 0)) * self.norm_width + heads - narrower
 
     @property
     def norms(self) -> int:
         """Norms over the residual stream: those of the layers, of the embeddings and after the last layer."""
         if not self.layers:
             return 0
-        in_layers = (4 if self.norm_place == "sandwich" else 2) * self.layers
         final = 0 if self.norm_place == "post" else 1
-        return in_layers + final + int(self.embedding_norm) - int(not self.first_attention_norm)
+        return self._layer_norms + final + int(self.embedding_norm) - int(not self.first_attention_norm)
+
+    @property
+    def _layer_norms(self) -> int:
+        return (4 if self.norm_place == "sandwich" else 2) * self.layers
 
     @property
     def norm_width(self) -> int:
         """Weights and biases of one such norm."""
         return (2 if self.norm == "layer_norm" and self.norm_bias else 1) * self.hidden
+
+    def linear_bytes(self, weights: float, bytes_per_value: int) -> int:
+        """Return the bytes of so many weights of the layers' matrices, beside activations of so many bytes."""
+        return _kept_bytes(weights, self.linear_bits, bytes_per_value)
+
+    def table_bytes(self, weights: float, bytes_per_value: int) -> int:
+        """Return the bytes of so many weights of the embedding tables, likewise."""
+        return _kept_bytes(weights, self.table_bits, bytes_per_value)
+
+    def memory_bytes(self, bytes_per_value: int) -> int:
+        """Return the bytes of all weights that are kept in memory, `total_parameters`."""
+        linear = self._linear_parameters(self.experts) * self.stored_layers // max(self.layers, 1)
+        others = self.total_parameters - linear - self.embedding_parameters
+        return (
+            self.linear_bytes(linear, bytes_per_value)
+            + self.table_bytes(self.embedding_parameters, bytes_per_value)
+            + others * bytes_per_value
+        )
 
     def _linear_parameters(self, experts: int) -> int:
         """Return the weights of the linear layers, `experts` of the experts of each layer counted."""
@@ -218,3 +291,7 @@ class ModelShape:
             + self.dense_layers * self.mlp_parameters
             + len(self.expert_layers) * mixture
         )
+
+
+def _kept_bytes(weights: float, bits: float | None, bytes_per_value: int) -> int:
+    return round(weights * (8 * bytes_per_value if bits is None else bits) / 8)

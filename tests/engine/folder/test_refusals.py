@@ -66,7 +66,6 @@ def refusal(folder: Path) -> str:
     [
         (["sparse_encoder.models.MLMTransformer", "sparse_encoder.models.SpladePooling"], "a sparse model"),
         (["models.Transformer", "models.Pooling", "sparse_encoder.models.CSRSparsity"], "a sparse model"),
-        (["models.StaticEmbedding", "models.Normalize"], "a static model"),
         (["models.Transformer", "models.Dense"], "a multi-vector model"),
         (["models.Transformer", "models.Dense", "models.Pooling"], "a multi-vector model"),
         (
@@ -119,21 +118,12 @@ def test_a_reranker_is_known_by_its_architecture_unless_modules_say_otherwise(fo
     assert "a reranker" in refusal(folder)
 
 
-def test_an_earlier_static_model_has_no_model_type(folder: Path) -> None:
-    (folder / "config.json").write_text(json.dumps({"apply_pca": 256, "hidden_dim": 256}))
-    message = refusal(folder)
-    assert "a static model" in message
-    assert "farthing explain" in message
-
-
-@pytest.mark.parametrize("gone", [["config.json"], ["config.json", "modules.json"]])
-def test_a_folder_without_a_configuration_is_told_by_what_it_has(folder: Path, gone: list[str]) -> None:
-    """Static models of sentence-transformers have no config.json; adapters have one of their own."""
-    modules(folder, "sentence_transformers.models.StaticEmbedding")
+def test_a_folder_without_a_configuration_is_told_by_what_it_has(folder: Path) -> None:
+    """Adapters have one of their own."""
     (folder / "adapter_config.json").write_text("{}")
-    for file in gone:
+    for file in ("config.json", "modules.json"):
         (folder / file).unlink()
-    assert ("a static model" if len(gone) == 1 else "merge it") in refusal(folder)
+    assert "merge it" in refusal(folder)
 
 
 def test_code_of_a_checkpoint_is_never_run(folder: Path) -> None:
@@ -178,5 +168,21 @@ def test_plain_rotary_positions_run(folder: Path) -> None:
 
 
 def test_an_architecture_that_nobody_knows(folder: Path) -> None:
-    change(folder / "config.json", model_type="t5", architectures=["T5EncoderModel"])
-    assert "T5EncoderModel" in refusal(folder)
+    change(folder / "config.json", model_type="longt5", architectures=["LongT5EncoderModel"])
+    assert "LongT5EncoderModel" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("code", "settings"),
+    [
+        (
+            "jinaai/jina-bert-v2-qk-post-norm--modeling_bert.JinaBertModel",
+            {"position_embedding_type": "alibi"},
+        ),
+        ("mosaicml/mosaic-bert-base--bert_layers.BertForMaskedLM", {"alibi_starting_size": 512}),
+    ],
+)
+def test_a_bert_whose_code_differs(folder: Path, code: str, settings: dict[str, object]) -> None:
+    """In more than the ALiBi that the engine runs."""
+    change(folder / "config.json", auto_map={"AutoModel": code}, **settings)
+    assert code in refusal(folder)

@@ -188,3 +188,29 @@ def test_heads_and_buffers_are_left_alone(checkpoint: Checkpoint) -> None:
     plain = dict(weights_of(checkpoint))
     extra = {"pooler.dense.bias": torch.ones(36), "embeddings.position_ids": torch.arange(40)[None]}
     assert same(dict(weights_of(rewrite(checkpoint, lambda tensors: {**tensors, **extra}))), plain)
+
+
+@pytest.mark.parametrize(
+    "names", [["encoder.embed_tokens.weight"], ["shared.weight", "encoder.embed_tokens.weight"]]
+)
+def test_the_table_of_a_t5_has_two_names(
+    names: list[str], family_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """And the decoder of a whole T5 is left alone."""
+    folder = shutil.copytree(family_folder("t5"), tmp_path / "t5")
+    checkpoint = read_checkpoint(locate_model(str(folder)))
+    plain = dict(weights_of(checkpoint))
+
+    def renamed(tensors: Tensors) -> Tensors:
+        table = tensors.pop("shared.weight")
+        decoder = {"decoder.block.0.layer.0.SelfAttention.q.weight": torch.ones(3, 3)}
+        return tensors | decoder | {name: table.clone() for name in names}
+
+    assert same(dict(weights_of(rewrite(checkpoint, renamed))), plain)
+
+
+@pytest.mark.parametrize("family", ["albert in groups", "t5", "gemma2", "jina_bert"])
+def test_every_tensor_of_a_family_is_taken(family: str, family_folder: Callable[[str], Path]) -> None:
+    checkpoint = read_checkpoint(locate_model(str(family_folder(family))))
+    stored = load_file(checkpoint.weights[0]).values()
+    assert sum(values.size for _, values in weights_of(checkpoint)) == sum(one.numel() for one in stored)

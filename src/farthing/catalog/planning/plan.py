@@ -176,6 +176,7 @@ def plan(
         sensitivity=sensitivity(rows, field.newest_quotes),
         padding=padding_wastes(texts),
         notes=(
+            *resolved.notes,
             *field.notes,
             *trace_notes(arrivals),
             *cut_notes(given, limit),
@@ -266,6 +267,7 @@ def plan_corpus(
         ),
         padding=padding_wastes(texts),
         notes=(
+            *resolved.notes,
             *field.notes,
             "every device is busy to the end; starting it and loading the model are not counted",
             *cut_notes(given, limit),

@@ -10,16 +10,24 @@ from typing import Any, Literal, cast
 from farthing.catalog.model_files import read_json_object
 from farthing.catalog.text_limit import folder_limit, transformer_file
 from farthing.engine.folder.files import require_tokenizer, weight_files, weights_sha256
-from farthing.engine.folder.head import DenseShape, Pooling, read_head
+from farthing.engine.folder.head import DenseShape, Head, Pooling, read_head, transformer_folder
 from farthing.engine.folder.locate import LocatedModel
 from farthing.engine.folder.refusals import SETTINGS_FILE, refuse_architecture, refuse_other_kinds
+from farthing.engine.folder.static import StaticTable, read_static
 from farthing.errors import ModelError, UnsupportedModelError
-from farthing.theory.families.configs import shape_from_config
+from farthing.theory.families.configs import STATIC, shape_from_config
+from farthing.theory.families.values import count, flag
 from farthing.theory.shapes import ModelShape
 
 __all__ = ["Checkpoint", "DenseShape", "Pooling", "TruncationSide", "read_checkpoint"]
 
 TruncationSide = Literal["left", "right"]
+
+_MODEL2VEC_LENGTH = 512
+"""Tokens of a text where config.json says nothing. Source: model2vec 0.10, `DEFAULT_MAX_LENGTH`."""
+
+_INSTRUCTORS = tuple(f"hkunlp/instructor-{size}" for size in ("base", "large", "xl"))
+"""Models that leave prompts out of the pooling, though their files do not say so. Source: sentence-transformers 6.2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +36,12 @@ class Checkpoint:
 
     Attributes:
         name: what to call the model.
-        folder: where it is.
+        folder: where its transformer and tokenizer are.
         weights: the safetensors files of the transformer: one, or the shards, sorted.
         commit: the hub's; None for a folder that is of no hub.
         shape: its transformer.
         pooling: how token vectors become one vector.
+        pools_prompt: whether the tokens of a prompt are among them.
         dense: matrices behind the pooling, in order.
         normalize: whether the vector is scaled to length one.
         max_length: most tokens of a text, special tokens included; longer texts are truncated.
@@ -40,6 +49,7 @@ class Checkpoint:
         lowercase: whether texts are put in lower case first, whatever the tokenizer does.
         prompts: prefixes by name.
         default_prompt: name of the prompt used when none is named.
+        static: the table of a static model, which has no layers; None for others.
     """
 
     name: str
@@ -48,6 +58,7 @@ class Checkpoint:
     commit: str | None
     shape: ModelShape
     pooling: Pooling
+    pools_prompt: bool = True
     dense: tuple[DenseShape, ...] = ()
     normalize: bool
     max_length: int
@@ -55,6 +66,7 @@ class Checkpoint:
     lowercase: bool
     prompts: Mapping[str, str]
     default_prompt: str | None
+    static: StaticTable | None = None
 
     @property
     def revision(self) -> str:
@@ -75,7 +87,7 @@ class Checkpoint:
     @property
     def trimmable(self) -> bool:
         """Whether the pooling reads one token of each text, so that the last layer need not compute the others."""
-        return self.pooling in ("cls", "last_token")
+        return self.pooling in ("cls", "last_token") and self.pools_prompt
 
 
 def read_checkpoint(located: LocatedModel) -> Checkpoint:
@@ -88,28 +100,67 @@ def read_checkpoint(located: LocatedModel) -> Checkpoint:
     """
     folder, name = located.folder, located.name
     refuse_other_kinds(folder)
-    config = read_json_object(folder / "config.json")
-    shape = shape_from_config(config, str(folder / "config.json"))
-    refuse_architecture(name, folder, config, shape)
-    weights = weight_files(folder, name)
-    require_tokenizer(folder, name)
+    static = read_static(folder, name)
+    if static is not None:
+        return _static_checkpoint(located, static)
+    inner = transformer_folder(folder)
+    if inner != folder:
+        refuse_other_kinds(inner)
+    config = read_json_object(inner / "config.json")
+    shape = shape_from_config(config, str(inner / "config.json"))
+    refuse_architecture(name, inner, config, shape)
+    weights = weight_files(inner, name)
+    require_tokenizer(inner, name)
     head = read_head(folder, config, shape.hidden, name)
-    limit = folder_limit(folder)
+    limit = folder_limit(inner)
     prompts, default_prompt = _read_prompts(folder / SETTINGS_FILE)
     return Checkpoint(
         name=name,
-        folder=folder,
+        folder=inner,
         weights=weights,
+        commit=located.revision,
+        shape=shape,
+        pooling=head.pooling,
+        pools_prompt=head.pools_prompt and name not in _INSTRUCTORS,
+        dense=head.dense,
+        normalize=head.normalize,
+        max_length=shape.max_positions if limit is None else min(limit.tokens, shape.max_positions),
+        truncation_side=_truncation_side(inner / "tokenizer_config.json"),
+        lowercase=bool(_read_optional(transformer_file(inner)).get("do_lower_case", False)),
+        prompts=prompts,
+        default_prompt=default_prompt,
+    )
+
+
+def _static_checkpoint(located: LocatedModel, static: StaticTable) -> Checkpoint:
+    folder, source = located.folder, str(located.folder / "config.json")
+    require_tokenizer(static.folder, located.name)
+    rows, width = static.size()
+    shape = shape_from_config({"model_type": STATIC, "vocab_size": rows, "hidden_dim": width}, source)
+    limit = shape.max_positions
+    if static.model2vec:
+        config = read_json_object(folder / "config.json")
+        head = Head(pooling="mean", normalize=flag(config, "normalize", source))
+        if config.get("max_length", _MODEL2VEC_LENGTH) is not None:
+            limit = count(config, "max_length", source, default=_MODEL2VEC_LENGTH, most=limit)
+    else:
+        head = read_head(folder, {}, width, located.name)
+    prompts, default_prompt = _read_prompts(folder / SETTINGS_FILE)
+    return Checkpoint(
+        name=located.name,
+        folder=folder,
+        weights=(static.weights,),
         commit=located.revision,
         shape=shape,
         pooling=head.pooling,
         dense=head.dense,
         normalize=head.normalize,
-        max_length=shape.max_positions if limit is None else min(limit.tokens, shape.max_positions),
-        truncation_side=_truncation_side(folder / "tokenizer_config.json"),
-        lowercase=bool(_read_optional(transformer_file(folder)).get("do_lower_case", False)),
+        max_length=limit,
+        truncation_side="right" if static.model2vec else None,
+        lowercase=False,
         prompts=prompts,
         default_prompt=default_prompt,
+        static=static,
     )
 
 

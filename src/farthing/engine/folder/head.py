@@ -89,11 +89,13 @@ class Head:
 
     Attributes:
         pooling: how token vectors become one vector.
+        pools_prompt: whether the tokens of a prompt are among them.
         dense: matrices behind the pooling, in order.
         normalize: whether the vector is scaled to length one at the end.
     """
 
     pooling: Pooling
+    pools_prompt: bool = True
     dense: tuple[DenseShape, ...] = ()
     normalize: bool = False
 
@@ -118,26 +120,23 @@ def read_head(folder: Path, config: Config, hidden: int, name: str) -> Head:
         return Head(pooling=_bare_pooling(config))
     pooling: Pooling | None = None
     dense: list[DenseShape] = []
-    normalize, width = False, hidden
+    normalize, pools_prompt, width = False, True, hidden
     for index, (path, place) in enumerate(module_rows(folder)):
         package, kind = path.split(".")[0], path.rsplit(".", 1)[-1]
         if package != "sentence_transformers":
             _refuse(folder, f"module {path!r} is code of its own, which Farthing never runs")
-        elif kind == "Transformer":
-            if index or PurePath(place) != PurePath():
-                _refuse(
-                    folder, f"Transformer is module {index} in {place!r}: it must be the first, in no folder"
-                )
-            _check_transformer(transformer_file(folder))
+        elif kind in ("Transformer", "StaticEmbedding"):
+            pooling = _check_first(folder, kind, index, place)
         elif kind not in ("Pooling", "Dense", "Normalize", "Dropout"):  # the last does nothing here
             _refuse(
                 folder,
-                f"module {kind!r} is not supported; the engine runs Transformer, Pooling, Dense and Normalize",
+                f"module {kind!r} is not supported; the engine runs Transformer, StaticEmbedding, Pooling, Dense and "
+                "Normalize",
             )
         elif (kind == "Pooling") == (pooling is not None):
             _refuse(folder, "a second Pooling" if pooling else f"{kind} comes before Pooling")
         elif kind == "Pooling":
-            pooling = _read_pooling(folder / place / "config.json")
+            pooling, pools_prompt = _read_pooling(folder / place / "config.json")
         elif kind == "Normalize":
             _check_input(folder / place / "config.json")
             normalize = True
@@ -148,7 +147,19 @@ def read_head(folder: Path, config: Config, hidden: int, name: str) -> Head:
             width = dense[-1].outputs
     if pooling is None:
         _refuse(folder, "no Pooling module, so this is not a model of one vector per text")
-    return Head(pooling=pooling, dense=tuple(dense), normalize=normalize)
+    return Head(pooling=pooling, pools_prompt=pools_prompt, dense=tuple(dense), normalize=normalize)
+
+
+def _check_first(folder: Path, kind: str, index: int, place: str) -> Pooling | None:
+    """Return how a first module pools, if it does."""
+    if kind == "StaticEmbedding":
+        if index:
+            _refuse(folder, f"StaticEmbedding is module {index}: it must be the first")
+        return "mean"
+    if index:
+        _refuse(folder, f"Transformer is module {index}: it must be the first")
+    _check_transformer(transformer_file(folder / place))
+    return None
 
 
 def module_rows(folder: Path) -> list[tuple[str, str]]:
@@ -168,6 +179,16 @@ def module_rows(folder: Path) -> list[tuple[str, str]]:
         if PurePath(place).is_absolute() or ".." in PurePath(place).parts:
             raise ModelError(f"{path}: the path {place!r} leads out of the model's folder")
     return rows
+
+
+def transformer_folder(folder: Path) -> Path:
+    """Return where a model's transformer is: its folder, or in early layouts one inside it, `0_Transformer`.
+
+    Raises:
+        ModelError: modules.json is no list of modules, or a folder leads out of the model's.
+    """
+    rows = module_rows(folder)
+    return folder / rows[0][1] if rows and rows[0][0].endswith(".Transformer") else folder
 
 
 def _bare_pooling(config: Config) -> Pooling:
@@ -195,7 +216,8 @@ def _check_transformer(path: Path | None) -> None:
         )
 
 
-def _read_pooling(path: Path) -> Pooling:
+def _read_pooling(path: Path) -> tuple[Pooling, bool]:
+    """Return how token vectors become one, and whether those of a prompt are among them."""
     config = read_json_object(path)
     chosen = config.get("pooling_mode")
     if chosen is None:
@@ -207,9 +229,8 @@ def _read_pooling(path: Path) -> Pooling:
             f"{path}: pooling {' + '.join(names)} is not supported; the engine runs one of cls, mean, lasttoken "
             "and weightedmean"
         )
-    if config.get("include_prompt") is False:
-        raise UnsupportedModelError(f"{path}: include_prompt = false is not supported")
-    return _POOLINGS[names[0]]
+    pooling = _POOLINGS[names[0]]
+    return pooling, flag(config, "include_prompt", str(path), default=True) or pooling == "last_token"
 
 
 def _read_dense(folder: Path, width: int, name: str) -> DenseShape:

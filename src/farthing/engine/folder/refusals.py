@@ -5,25 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from farthing.catalog.model_files import read_json_object
+from farthing.catalog.model_files import adapter_refusal, read_json_object
 from farthing.catalog.text_limit import transformer_file
 from farthing.engine.folder.head import MODULES_FILE, module_rows
 from farthing.engine.folder.weight_names import SUPPORTED_FAMILIES
 from farthing.errors import UnsupportedModelError
-from farthing.theory.families.configs import is_static
+from farthing.theory.families.stored_bits import quantization_method
 from farthing.theory.families.values import Config
 from farthing.theory.shapes import ModelShape
 
 SETTINGS_FILE = "config_sentence_transformers.json"
 
-_OWN_CODE_KNOWN = ("nomic_bert",)
-"""Families whose code on the hub is what the engine runs. Others bring code because transformers' differs: the
-`bert` of jina-embeddings-v2 has ALiBi, the `qwen2` of gte-Qwen2 attends both ways."""
-
-_STATIC = (
-    "a static model, a table of token vectors, which the engine does not run: use the package model2vec; "
-    "`farthing explain` prices it"
-)
 _SPARSE = "a sparse model, which gives a weight for each word: use sentence-transformers' SparseEncoder"
 _MULTI = (
     "a multi-vector model (ColBERT), which gives a vector for each token: use sentence-transformers' "
@@ -34,7 +26,6 @@ _RERANKER = (
 )
 
 _BY_MODULE: Mapping[str, str] = {
-    "StaticEmbedding": _STATIC,
     **dict.fromkeys(
         (
             "SpladePooling",
@@ -105,8 +96,8 @@ def refuse_architecture(name: str, folder: Path, config: Config, shape: ModelSha
         problem = f"mixtures of experts yet, and this model has {shape.experts}"
     elif shape.rotary_scaling is not None:
         problem = f"scaled rotary positions yet, and this model has rope_type {shape.rotary_scaling!r}"
-    elif config.get("quantization_config"):
-        problem = "quantized checkpoints (quantization_config); use the model that this one was made from"
+    elif (method := quantization_method(config, str(folder))) is not None:
+        problem = f"quantized checkpoints (quantization_config: {method}); use the model that this one was made from"
     if problem is not None:
         raise UnsupportedModelError(
             f"{name}: {folder / 'config.json'}: the engine does not run {problem}; `farthing explain` prices it"
@@ -133,11 +124,7 @@ def _signs(folder: Path) -> Iterator[tuple[Path, str, str]]:
         if stated.get("query_expansion") is not None:
             yield transformer, "query_expansion", _MULTI
     if (folder / "adapter_config.json").is_file():
-        yield (
-            folder / "adapter_config.json",
-            "an adapter",
-            "not a whole model: merge it into the one it is for",
-        )
+        raise UnsupportedModelError(adapter_refusal(folder / "adapter_config.json", str(folder)))
     yield from _config_signs(folder)
 
 
@@ -150,15 +137,13 @@ def _module_signs(folder: Path) -> Iterator[tuple[Path, str, str]]:
             yield path, f"module {module!r}", _MULTI
         if kinds[-1] in _BY_MODULE:
             yield path, f"module {kinds[-1]!r}", _BY_MODULE[kinds[-1]]
-    if "Dense" in kinds and "Pooling" not in kinds[: kinds.index("Dense")]:
+    if "Dense" in kinds and not {"Pooling", "StaticEmbedding"} & set(kinds[: kinds.index("Dense")]):
         yield path, "Dense before or without Pooling", _MULTI
 
 
 def _config_signs(folder: Path) -> Iterator[tuple[Path, str, str]]:
     path = folder / "config.json"
     config = _object(path)
-    if is_static(config):
-        yield path, "the configuration of model2vec", _STATIC
     names = config.get("architectures")
     architectures = [str(name) for name in names] if isinstance(names, list) else []
     if "HF_ColBERT" in architectures:
@@ -169,13 +154,26 @@ def _config_signs(folder: Path) -> Iterator[tuple[Path, str, str]]:
             yield path, f"architecture {architecture}", _RERANKER
     code = config.get("auto_map")
     models = {key: code[key] for key in code if key.startswith("AutoModel")} if isinstance(code, dict) else {}
-    if models and config.get("model_type") not in _OWN_CODE_KNOWN:
+    if models and not _runs_what_its_code_does(config, str(next(iter(models.values())))):
         key, where = next(iter(models.items()))
         yield (
             path,
             f"auto_map has {key}: {where}",
             "a model with code of its own, which Farthing never runs: use one that needs no trust_remote_code",
         )
+
+
+def _runs_what_its_code_does(config: Config, code: str) -> bool:
+    """Return whether the engine runs what a model's own code does.
+
+    Others bring code because transformers' differs: the `qwen2` of gte-Qwen2 attends both ways; a JinaBERT of
+    `jina-bert-v2-qk-post-norm` normalises queries and keys.
+    """
+    if config.get("model_type") == "nomic_bert":
+        return True
+    return (
+        config.get("position_embedding_type") == "alibi" and "JinaBert" in code and "qk-post-norm" not in code
+    )
 
 
 def _object(path: Path) -> Config:

@@ -19,13 +19,16 @@ from farthing.errors import ModelError
 
 Array = npt.NDArray[Any]
 
-_TYPES: Mapping[str, type[np.generic]] = {
+_TYPES: dict[str, type[np.generic]] = {
     "F64": np.float64,
     "F32": np.float32,
     "F16": np.float16,
     "BF16": np.uint16,
 }
 """How numpy reads the types that weights come in; bf16 as its 16 bits."""
+
+_INTEGERS: dict[str, type[np.generic]] = {"I8": np.int8, "I32": np.int32, "I64": np.int64}
+"""Types that static models have tables and indices in besides."""
 
 _MOST_HEADER_BYTES = 100_000_000
 """The format's own limit. Source: the safetensors crate, MAX_HEADER_SIZE."""
@@ -61,7 +64,8 @@ class TensorFile:
         shape = tuple(int(size) for size in entry["shape"])
         if not 0 <= first <= last <= self._bytes.size - self._start or min(shape, default=0) < 0:
             raise ValueError(f"a tensor lies at {first} to {last}, outside the file")
-        if kind in _TYPES and math.prod(shape) * np.dtype(_TYPES[kind]).itemsize != last - first:
+        known = _TYPES.get(kind) or _INTEGERS.get(kind)
+        if known is not None and math.prod(shape) * np.dtype(known).itemsize != last - first:
             raise ValueError(f"a tensor of shape {shape} in {kind} has {last - first} bytes")
         return kind, shape, first, last
 
@@ -82,18 +86,23 @@ class TensorFile:
         """Return the shape of a tensor."""
         return self._entries[name][1]
 
-    def array(self, name: str) -> Array:
+    def array(self, name: str, *, integers: bool = False) -> Array:
         """Return a tensor as it is stored; bf16 as uint16.
+
+        Args:
+            name: of the tensor.
+            integers: whether it may be of whole numbers.
 
         Raises:
             ModelError: it is of a type that weights do not come in.
         """
         kind, shape, first, last = self._entries[name]
-        if kind not in _TYPES:
+        types = _TYPES | _INTEGERS if integers else _TYPES
+        if kind not in types:
             raise ModelError(
                 f"{self.path}: tensor {name} is of type {kind}; weights are F32, F16, BF16 or F64"
             )
-        return self._bytes[self._start + first : self._start + last].view(_TYPES[kind]).reshape(shape)
+        return self._bytes[self._start + first : self._start + last].view(types[kind]).reshape(shape)
 
 
 def as_float32(stored: Array) -> npt.NDArray[np.float32]:

@@ -6,7 +6,7 @@ Source: the state dictionaries that transformers 5.23 saves; NomicBERT's are tho
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 
@@ -34,6 +34,7 @@ class WeightNames:
         inside: our module in a layer → theirs.
         prefixes: what a checkpoint of the family with a head puts before each name.
         ignored: beginnings of names that no embedding needs: heads and buffers.
+        aliases: other names of tensors → those that they have here.
     """
 
     outside: Mapping[str, str]
@@ -41,6 +42,7 @@ class WeightNames:
     inside: Mapping[str, str | Part]
     prefixes: tuple[str, ...]
     ignored: tuple[str, ...]
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     def source(self, module: str) -> Part:
         """Return the checkpoint's module that one of ours is in, `layers.3.attention.query` for example."""
@@ -193,10 +195,64 @@ _GEMMA = replace(
     },
 )
 
+_JINA_BERT = replace(
+    _BERT,
+    inside={
+        **_BERT.inside,
+        **_fused("mlp.gated_layers", "mlp.gate", "mlp.up"),
+        "mlp.down": "mlp.wo",
+        "mlp_norm": "mlp.layernorm",
+    },
+)
+
+_ALBERT = replace(
+    _BERT,
+    outside={**_BERT.outside, "embeddings.projection": "encoder.embedding_hidden_mapping_in"},
+    layer="encoder.albert_layer_groups.{}.albert_layers.0.",
+    inside={
+        "attention.query": "attention.query",
+        "attention.key": "attention.key",
+        "attention.value": "attention.value",
+        "attention.output": "attention.dense",
+        "attention_norm": "attention.LayerNorm",
+        "mlp.up": "ffn",
+        "mlp.down": "ffn_output",
+        "mlp_norm": "full_layer_layer_norm",
+    },
+    prefixes=("albert.",),
+    ignored=(*_BERT.ignored, "predictions.", "sop_classifier."),
+)
+
+_T5 = WeightNames(
+    outside={
+        "embeddings.tokens": "shared",
+        "norm": "encoder.final_layer_norm",
+        "relative.table": "encoder.block.0.layer.0.SelfAttention.relative_attention_bias",
+    },
+    layer="encoder.block.{}.layer.",
+    inside={
+        "attention.query": "0.SelfAttention.q",
+        "attention.key": "0.SelfAttention.k",
+        "attention.value": "0.SelfAttention.v",
+        "attention.output": "0.SelfAttention.o",
+        "attention_norm": "0.layer_norm",
+        "mlp.gate": "1.DenseReluDense.wi_0",
+        "mlp.up": "1.DenseReluDense.wi_1",
+        "mlp.down": "1.DenseReluDense.wo",
+        "mlp_norm": "1.layer_norm",
+    },
+    prefixes=(),
+    ignored=_HEADS,
+    aliases={"encoder.embed_tokens.weight": "shared.weight"},
+)
+
+_T5_PLAIN = replace(_T5, inside={**_T5.inside, "mlp.up": "1.DenseReluDense.wi"})
+
 _FAMILIES: Mapping[str, WeightNames] = {
     "bert": _BERT,
     "roberta": _BERT,
     "xlm-roberta": _BERT,
+    "camembert": _BERT,
     "distilbert": _DISTILBERT,
     "mpnet": _MPNET,
     "nomic_bert": _NOMIC_BERT,
@@ -205,11 +261,17 @@ _FAMILIES: Mapping[str, WeightNames] = {
     "qwen3": _DECODER,
     "llama": _DECODER,
     "mistral": _DECODER,
+    "gemma2": _GEMMA,
     "gemma3_text": _GEMMA,
+    "jina_bert": _JINA_BERT,
+    "albert": _ALBERT,
+    "t5": _T5,
 }
 
+_UNGATED: Mapping[str, WeightNames] = {"nomic_bert": _NOMIC_BERT_PLAIN, "jina_bert": _BERT, "t5": _T5_PLAIN}
+"""Families whose MLP comes with a gate or without."""
 
-SUPPORTED_FAMILIES = tuple(_FAMILIES)
+SUPPORTED_FAMILIES = (*_FAMILIES, "static")
 """Families that the engine runs; the theory prices more."""
 
 
@@ -218,6 +280,6 @@ def names_of(family: str, *, gated: bool) -> WeightNames:
 
     Args:
         family: one of `SUPPORTED_FAMILIES`.
-        gated: whether its MLP has a gate; NomicBERT's comes either way.
+        gated: whether its MLP has a gate.
     """
-    return _NOMIC_BERT_PLAIN if family == "nomic_bert" and not gated else _FAMILIES[family]
+    return _FAMILIES[family] if gated or family not in _UNGATED else _UNGATED[family]

@@ -21,14 +21,14 @@ class Sight:
         scale: factor of the scores.
         causal: whether a token sees only itself and those before it.
         reach: farthest token that is seen, in tokens; None for all.
-        relative: whether the scores get a bias by relative position.
+        cap: what the scores are capped at, softly; None for nothing.
     """
 
     layer: int
     scale: float
     causal: bool
     reach: int | None
-    relative: bool
+    cap: float | None
 
 
 class Ops(Protocol[T]):
@@ -41,6 +41,9 @@ class Ops(Protocol[T]):
     @property
     def positions(self) -> T:
         """(T,), place of each token in its text, a prefix counted."""
+
+    def ranks(self, padding: int) -> T:
+        """Return (T,), place of each token in its text from 1, padding ids not counted; they themselves have 0."""
 
     def embedded(self, name: str, rows: T) -> T:
         """Return rows of a table, (T, hidden)."""

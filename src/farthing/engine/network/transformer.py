@@ -25,6 +25,7 @@ class Network:
         normalize: whether the vector is scaled to length one.
         dense: activation of each matrix behind the pooling, in order.
         trim: whether the last layer computes only the token that the pooling reads.
+        pools_prompt: whether the pooling reads the tokens of a prompt.
     """
 
     shape: ModelShape
@@ -32,6 +33,7 @@ class Network:
     normalize: bool
     dense: tuple[DenseActivation | None, ...] = ()
     trim: bool = False
+    pools_prompt: bool = True
 
 
 def network_of(checkpoint: Checkpoint) -> Network:
@@ -42,6 +44,7 @@ def network_of(checkpoint: Checkpoint) -> Network:
         checkpoint.normalize,
         tuple(one.activation for one in checkpoint.dense),
         checkpoint.trimmable,
+        checkpoint.pools_prompt,
     )
 
 
@@ -82,10 +85,14 @@ def _embedded(ops: Ops[T], shape: ModelShape) -> T:
     if shape.embedding_scale != 1:
         x = ops.multiply(x, shape.embedding_scale)
     if shape.positions == "learned":
-        x = ops.add(x, ops.embedded("embeddings.positions", ops.positions))
+        offset = shape.position_offset  # the row behind that of the padding id
+        rows = ops.ranks(offset - 1) if offset else ops.positions
+        x = ops.add(x, ops.embedded("embeddings.positions", rows))
     if shape.token_types:  # every text is a single segment, so each token's type is 0
         x = ops.add(x, ops.first_row("embeddings.types"))
-    return ops.norm(x, "embeddings.norm", shape.norm, shape.norm_epsilon) if shape.embedding_norm else x
+    if shape.embedding_norm:
+        x = ops.norm(x, "embeddings.norm", shape.norm, shape.norm_epsilon)
+    return ops.linear(x, ["embeddings.projection"])[0] if shape.embedding_size else x
 
 
 class _Layers(Generic[T]):
@@ -103,7 +110,7 @@ class _Layers(Generic[T]):
 
     def layer(self, x: T, layer: int, kept: Pooling | None, known: tuple[T, T] | None = None) -> T:
         """Return (T, hidden) after a layer, or (B, hidden) of the kept tokens; its keys and values may be known."""
-        ops, name, place = self._ops, f"layers.{layer}", self._shape.norm_place
+        ops, name, place = self._ops, self._name(layer), self._shape.norm_place
         moved = self._attention(self.attention_input(x, layer), layer, kept, known)
         if place == "sandwich":
             moved = self.norm(moved, f"{name}.attention_out_norm")
@@ -119,7 +126,11 @@ class _Layers(Generic[T]):
     def attention_input(self, x: T, layer: int) -> T:
         """Return what a layer's attention reads of the residual stream."""
         unnormed = self._shape.norm_place == "post" or (layer == 0 and not self._shape.first_attention_norm)
-        return x if unnormed else self.norm(x, f"layers.{layer}.attention_norm")
+        return x if unnormed else self.norm(x, f"{self._name(layer)}.attention_norm")
+
+    def _name(self, layer: int) -> str:
+        """Return what a layer's weights are named after."""
+        return f"layers.{self._shape.stored_layer(layer)}"
 
     def norm(self, x: T, name: str) -> T:
         """Return the norm of the residual stream."""
@@ -127,12 +138,12 @@ class _Layers(Generic[T]):
 
     def key_and_value(self, x: T, layer: int) -> tuple[T, T]:
         """Return the keys and values of all tokens, (T, KV heads, size) each."""
-        name = f"layers.{layer}.attention"
+        name = f"{self._name(layer)}.attention"
         key, value = self._ops.linear(x, [f"{name}.key", f"{name}.value"])
         return self._turned(key, layer, "key"), self._ops.heads(value, self._shape.kv_heads)
 
     def _attention(self, x: T, layer: int, kept: Pooling | None, known: tuple[T, T] | None) -> T:
-        ops, shape, name = self._ops, self._shape, f"layers.{layer}.attention"
+        ops, shape, name = self._ops, self._shape, f"{self._name(layer)}.attention"
         if kept is None and known is None:
             query, key, value = ops.linear(x, [f"{name}.query", f"{name}.key", f"{name}.value"])
             keys, values = self._turned(key, layer, "key"), ops.heads(value, shape.kv_heads)
@@ -146,7 +157,7 @@ class _Layers(Generic[T]):
             score_scale(shape),
             shape.causal,
             shape.attention_reach[layer],
-            shape.relative_buckets > 0,
+            shape.score_cap,
         )
         mixed = ops.attend(self._turned(query, layer, "query", kept), keys, values, sight, kept)
         (moved,) = ops.linear(mixed, [f"{name}.output"])
@@ -157,7 +168,8 @@ class _Layers(Generic[T]):
         ops, shape = self._ops, self._shape
         heads = ops.heads(x, shape.heads if part == "query" else shape.kv_heads)
         if shape.qk_norm:
-            heads = ops.norm(heads, f"layers.{layer}.attention.{part}_norm", "rms_norm", shape.norm_epsilon)
+            name = f"{self._name(layer)}.attention.{part}_norm"
+            heads = ops.norm(heads, name, "rms_norm", shape.norm_epsilon)
         rotation = self._rotation if shape.attention_reach[layer] is None else self._local_rotation
         if rotation is None:
             return heads

@@ -25,6 +25,18 @@ def weights_of(checkpoint: Checkpoint) -> Iterator[tuple[str, npt.NDArray[np.flo
     Raises:
         ModelError: a file is damaged, or a tensor is missing, too many, has a wrong shape or is not finite.
     """
+    if checkpoint.static is not None:
+        yield "embeddings.tokens.weight", checkpoint.static.rows()
+    else:
+        yield from _transformer(checkpoint)
+    for index, dense in enumerate(checkpoint.dense):
+        file = TensorFile(dense.weights)
+        yield f"dense.{index}.weight", _whole(file, "linear.weight", (dense.outputs, dense.inputs))
+        if dense.bias:
+            yield f"dense.{index}.bias", _whole(file, "linear.bias", (dense.outputs,))
+
+
+def _transformer(checkpoint: Checkpoint) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     tensors = _Tensors(checkpoint)
     shape = checkpoint.shape
     for module, size, bias in modules_of(shape):
@@ -33,30 +45,31 @@ def weights_of(checkpoint: Checkpoint) -> Iterator[tuple[str, npt.NDArray[np.flo
             if shape.norm_unit_offset and module.endswith("norm"):
                 values = values + 1
             if module == "embeddings.positions":
-                values = values[shape.position_offset :]
+                values = values[max(shape.position_offset - 1, 0) :]
             yield f"{module}.{kind}", values
     tensors.check_all_used()
-    for index, dense in enumerate(checkpoint.dense):
-        file = TensorFile(dense.weights)
-        yield f"dense.{index}.weight", _whole(file, "linear.weight", (dense.outputs, dense.inputs))
-        if dense.bias:
-            yield f"dense.{index}.bias", _whole(file, "linear.bias", (dense.outputs,))
 
 
 def modules_of(shape: ModelShape) -> Iterator[tuple[str, tuple[int, ...], bool]]:
     """Yield our modules with the size of their weight and whether they have a bias."""
     h, width, kv, inner = shape.hidden, shape.attention_width, shape.kv_width, shape.intermediate
     norm_bias = shape.norm == "layer_norm" and shape.norm_bias
-    yield "embeddings.tokens", (shape.vocabulary, h), False
+    yield "embeddings.tokens", (shape.vocabulary, shape.table_width), False
     if shape.positions == "learned":
-        yield "embeddings.positions", (shape.max_positions + shape.position_offset, h), False
+        yield (
+            "embeddings.positions",
+            (shape.max_positions + shape.position_offset, shape.table_width),
+            False,
+        )
     if shape.token_types:
-        yield "embeddings.types", (shape.token_types, h), False
+        yield "embeddings.types", (shape.token_types, shape.table_width), False
     if shape.embedding_norm:
-        yield "embeddings.norm", (h,), norm_bias
+        yield "embeddings.norm", (shape.table_width,), norm_bias
+    if shape.embedding_size:
+        yield "embeddings.projection", (h, shape.embedding_size), True
     if shape.relative_buckets:
         yield "relative.table", (shape.relative_buckets, shape.heads), False
-    for layer in range(shape.layers):
+    for layer in range(shape.stored_layers):
         start = f"layers.{layer}."
         for name, rows in (("query", width), ("key", kv), ("value", kv)):
             yield f"{start}attention.{name}", (rows, h), shape.attention_bias
@@ -138,7 +151,7 @@ def _plain(key: str, names: WeightNames) -> str:
     for prefix in names.prefixes:
         if key.startswith(prefix):
             return key.removeprefix(prefix)
-    return key
+    return names.aliases.get(key, key)
 
 
 def _whole(file: TensorFile, key: str, wanted: tuple[int, ...]) -> npt.NDArray[np.float32]:

@@ -81,10 +81,10 @@ class OpenVinoEngine:
         self.dtype: Dtype = dtype
         self.dimension = checkpoint.dimension
         self.shape: ModelShape = checkpoint.shape
-        self._network = network_of(checkpoint)
+        self.network = network_of(checkpoint)
         self.weights = {name: in_file(values) for name, values in weights_of(checkpoint)}
         self.closed = False
-        self._counter = WorkCounter(self.shape, trim=self._network.trim)
+        self._counter = WorkCounter(self.shape, trim=self.network.trim)
         self._prefixes = Prefixes() if checkpoint.reuses_prefixes else None
         self._compiled: dict[Mode, Any] = {}
         self._compiling, self._process = Lock(), os.getpid()
@@ -98,7 +98,7 @@ class OpenVinoEngine:
         compiled = self._in_mode(mode)
         with openvino_errors("preparing a lane"):
             passes = _Request(self, compiled.create_infer_request(), dense=mode == "latency")
-        return Lane(passes, self._counter, self.dimension, self._prefixes)
+        return Lane(passes, self._counter, self.dimension, self._prefixes, self.network.pools_prompt)
 
     def close(self) -> None:
         """Let go of graphs and weights, as soon as no lane is left; those that are refuse to run."""
@@ -126,7 +126,7 @@ class OpenVinoEngine:
             self.require_open()
             if mode not in self._compiled:
                 dense, prefix = mode == "latency", self._prefixes is not None
-                graph = vector_graph(self._network, self.weights, self.dtype, dense=dense, prefix=prefix)
+                graph = vector_graph(self.network, self.weights, self.dtype, dense=dense, prefix=prefix)
                 self._compiled[mode] = self._made(graph, mode)
             return self._compiled[mode]
 
@@ -175,7 +175,9 @@ class _Request:
         self._weights = engine.weights  # read where they lie, whatever becomes of the engine
         inputs = len(request.model_inputs)
         # The request's own tensors, which only grow: handing it arrays takes it up to 0.1 ms longer.
-        self._inputs = [request.get_input_tensor(index) for index in range(4 if dense else 5)]
+        self._leaves_out = not engine.network.pools_prompt
+        own = (4 if dense else 5) + self._leaves_out
+        self._inputs = [request.get_input_tensor(index) for index in range(own)]
         self._given: Sequence[Ids | None] = [None] * len(self._inputs)
         self._memory: list[Ids] = []
         shape = engine.shape
@@ -186,7 +188,7 @@ class _Request:
     def keys_and_values(self, ids: Ids) -> Past:
         return self._engine.keys_and_values(ids)
 
-    def run(self, texts: Sequence[Ids], past: Past | None) -> Ran:
+    def run(self, texts: Sequence[Ids], past: Past | None, left_out: int = 0) -> Ran:
         self._engine.require_open()
         lengths = [len(one) for one in texts]
         longest = max(lengths)
@@ -199,6 +201,8 @@ class _Request:
             if lengths == [1]:  # products with a single row would hold the weights in an order of their own
                 texts, filler = [texts[0], texts[0]], (1,)
             arrays = packed(texts, width)
+        if self._leaves_out:
+            arrays = [*arrays, np.array([left_out], np.int32)]
         with openvino_errors(f"a step of {len(lengths)} texts, the longest of {longest:,} tokens,"):
             if [memory.shape for memory in self._memory] != [array.shape for array in arrays]:
                 for tensor, array in zip(self._inputs, arrays, strict=True):

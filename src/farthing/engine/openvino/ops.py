@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from farthing.engine.folder.head import DenseActivation, Pooling
 from farthing.engine.network.ops import Sight
-from farthing.engine.network.positions import biases_by_distance
+from farthing.engine.network.positions import BIASES, biases_by_distance
 from farthing.engine.network.transformer import Network, keys_and_values, score_scale, vectors
 from farthing.engine.openvino.runtime import import_openvino
 from farthing.theory.devices import Dtype
@@ -32,13 +32,20 @@ class GraphOps:
 
     Attributes:
         inputs: what the graph takes: the arrays of `packing.PackedStep`; or where texts come padded to one length, ids
-            and positions of (B·S,), slots and lengths. Behind them, where there is a prefix, its keys and values,
-            float32 (layers, 2, P, kv).
+            and positions of (B·S,), slots and lengths. Behind them, where some are left out of the pooling, the number
+            of those, (1,); where there is a prefix, its keys and values, float32 (layers, 2, P, kv).
         unread: results that nobody reads.
     """
 
     def __init__(
-        self, shape: ModelShape, weights: Weights, dtype: Dtype, *, dense: bool = False, prefix: bool = False
+        self,
+        shape: ModelShape,
+        weights: Weights,
+        dtype: Dtype,
+        *,
+        dense: bool = False,
+        prefix: bool = False,
+        left_out: bool = False,
     ) -> None:
         """Make the inputs.
 
@@ -48,11 +55,15 @@ class GraphOps:
             dtype: of the matrix products.
             dense: whether texts come padded to one length.
             prefix: whether they come behind a prefix.
+            left_out: whether tokens at the start of each may be left out of the pooling.
         """
         self._shape, self._weights, self._dtype, self._dense = shape, weights, dtype, dense
         self.ids, own = _input(-1), _input(-1)
         self._slots, self._places, self._lengths = _input(-1, -1), _input(-1), _input(-1)
         self.inputs = [self.ids, own, self._slots, *([] if dense else [self._places]), self._lengths]
+        self._left_out = _input(1) if left_out else None
+        if self._left_out is not None:
+            self.inputs.append(self._left_out)
         self.unread: list[Any] = []
         self._grid = op.shape_of(self._slots, "i32")
         self._texts, width = _size(self._grid, 0), _size(self._grid, 1)
@@ -74,13 +85,29 @@ class GraphOps:
         return self._known[key]
 
     def _weight(self, name: str) -> Any:
-        return op.constant(self._weights[name], shared_memory=True)
+        return self._once(name, lambda: op.constant(self._weights[name], shared_memory=True))
 
     def _scaled(self, name: str) -> Any:
         """Return a weight, that of queries with the scale of their scores in it, which the runtime works out once."""
         carrier = "attention.query_norm." if self._shape.qk_norm else "attention.query."
         node = self._weight(name)
-        return op.multiply(node, np.float32(score_scale(self._shape))) if carrier in name else node
+        if carrier not in name:
+            return node
+        return self._once(("scaled", name), lambda: op.multiply(node, np.float32(score_scale(self._shape))))
+
+    def ranks(self, padding: int) -> Any:
+        counted = op.convert(op.not_equal(self.ids, np.int32(padding)), "i32")
+        grid = (
+            op.reshape(counted, self._grid, False)
+            if self._dense
+            else op.gather(counted, self._slots, _AXIS_0)
+        )
+        ranks = op.reshape(op.cum_sum(grid, np.int32(1)), _ints(-1), False)
+        if self._dense:  # no rank that the longest text has not: the table may end there
+            ranks = op.minimum(ranks, op.add(self.positions, np.int32(1)))
+        else:
+            ranks = op.gather(ranks, self._places, _AXIS_0)
+        return op.multiply(ranks, counted)
 
     def embedded(self, name: str, rows: Any) -> Any:
         return op.gather(self._weight(f"{name}.weight"), rows, _AXIS_0)
@@ -160,24 +187,30 @@ class GraphOps:
         queries, keys, values = (op.transpose(one, _ints(0, 2, 1, 3)) for one in (queries, keys, values))
         # Four axes and no more: the runtime then never holds all scores, which at 8,192 tokens are gigabytes.
         keys, values = self._repeated(keys), self._repeated(values)
-        scores = op.add(op.matmul(queries, keys, False, True), self._mask(sight, kept))
+        scores = op.matmul(queries, keys, False, True)
+        if sight.cap is not None:
+            cap = np.float32(sight.cap)
+            scores = op.multiply(op.tanh(op.divide(scores, cap)), cap)
+        scores = op.add(scores, self._mask(sight, kept))
         mixed = op.matmul(op.softmax(scores, -1), values, False, False)
         mixed = op.reshape(op.transpose(mixed, _ints(0, 2, 1, 3)), _ints(-1, shape.attention_width), False)
         return mixed if self._dense or kept is not None else op.gather(mixed, self._places, _AXIS_0)
 
     def pooled(self, x: Any, pooling: Pooling) -> Any:
-        if pooling in ("cls", "last_token"):
+        if pooling == "last_token" or (pooling == "cls" and self._left_out is None):
             return self.rows(x, self.pooled_rows(pooling))
         rows = self._on_grid(x)
         own = op.range(np.int32(0), _size(self._grid, 1), np.int32(1), "i32")
-        weight = op.convert(
-            op.less(op.unsqueeze(own, _ints(0)), op.unsqueeze(self._lengths, _ints(1))), "f32"
-        )
+        read = op.less(op.unsqueeze(own, _ints(0)), op.unsqueeze(self._lengths, _ints(1)))
+        if self._left_out is not None:
+            behind = op.equal if pooling == "cls" else op.greater_equal
+            read = op.logical_and(read, op.unsqueeze(behind(own, self._left_out), _ints(0)))
+        weight = op.convert(read, "f32")
         # A product, up to which the runtime lets all be bf16 that may be; for few texts in fp32 a sum is faster.
-        if pooling == "mean" and not (self._dense and self._dtype == "fp32"):
+        if pooling in ("mean", "cls") and not (self._dense and self._dtype == "fp32"):
             summed = op.squeeze(op.matmul(op.unsqueeze(weight, _ints(1)), rows, False, False), _ints(1))
         else:
-            if pooling != "mean":
+            if pooling == "weighted_mean":
                 weight = op.multiply(weight, op.convert(op.add(own, np.int32(1)), "f32"))
             summed = op.reduce_sum(op.multiply(rows, op.unsqueeze(weight, _ints(2))), _ints(1), False)
         return op.divide(summed, op.reduce_sum(weight, _ints(1), True))
@@ -217,7 +250,7 @@ class GraphOps:
 
     def _mask(self, sight: Sight, kept: Pooling | None) -> Any:
         """Return what is added to the scores, (B or 1, heads or 1, queries, keys)."""
-        key = (sight.causal, sight.reach, sight.relative, kept)
+        key = (sight.causal, sight.reach, kept)
         return self._once(key, lambda: self._new_mask(sight, kept))
 
     def _new_mask(self, sight: Sight, kept: Pooling | None) -> Any:
@@ -238,12 +271,11 @@ class GraphOps:
             seen.append(op.less_equal(op.abs(ahead), np.int32(sight.reach)))
         mask = op.select(seen[0] if len(seen) == 1 else op.logical_and(*seen), np.float32(0), MASKED)
         mask = op.unsqueeze(mask, _ints(1))
-        if not sight.relative:
+        biases = biases_by_distance(self._shape, self._weights.get(BIASES))
+        if biases is None:
             return mask
-        longest = self._shape.max_positions
-        biases = op.constant(biases_by_distance(self._weights["relative.table.weight"], longest))
-        bias = op.gather(biases, op.add(ahead, np.int32(longest - 1)), _AXIS_0)  # (B or 1, Q, K, heads)
-        return op.add(mask, op.transpose(bias, _ints(0, 3, 1, 2)))
+        bias = op.gather(op.constant(biases), op.add(ahead, np.int32(len(biases) // 2)), _AXIS_0)
+        return op.add(mask, op.transpose(bias, _ints(0, 3, 1, 2)))  # from (B or 1, Q, K, heads)
 
 
 _AXIS_0 = np.int32(0)
@@ -271,7 +303,9 @@ def vector_graph(network: Network, weights: Weights, dtype: Dtype, *, dense: boo
         dense: whether texts come padded to one length.
         prefix: whether they come behind a prefix, of 0 tokens maybe.
     """
-    ops = GraphOps(network.shape, weights, dtype, dense=dense, prefix=prefix)
+    ops = GraphOps(
+        network.shape, weights, dtype, dense=dense, prefix=prefix, left_out=not network.pools_prompt
+    )
     results = [op.result(vectors(ops, network)), *map(op.result, ops.unread)]
     return import_openvino().Model(results, ops.inputs)
 

@@ -6,6 +6,7 @@ tokenizer.json files carry truncation and padding of their own (MiniLM's cuts at
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import numpy as np
 from farthing.engine.contract import Ids
 from farthing.engine.folder.checkpoint import Checkpoint, TruncationSide
 from farthing.engine.folder.files import TOKENIZER_FILE
-from farthing.engine.text.tokenizer_file import load_tokenizer
+from farthing.engine.text.tokenizer_file import load_tokenizer, unknown_id
 from farthing.errors import InputError, ModelError, UnsupportedModelError
 
 if TYPE_CHECKING:
@@ -80,19 +81,33 @@ class TextTokenizer:
             )
         if truncation_side not in (None, "left", "right"):
             raise InputError(f"truncation_side {truncation_side!r}: expected left or right")
-        self._path = checkpoint.folder / TOKENIZER_FILE
+        static = checkpoint.static
+        self._path = (checkpoint.folder if static is None else static.folder) / TOKENIZER_FILE
         self._tokenizer: Tokenizer = load_tokenizer(self._path)
-        baked = (self._tokenizer.truncation or {}).get("direction")
+        baked = self._tokenizer.truncation or {}
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._rows, self._types = checkpoint.shape.vocabulary, checkpoint.shape.token_types
+        self._adds_special = static is None
         self._check_vocabulary()
-        self._special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        self._special = self._tokenizer.num_special_tokens_to_add(is_pair=False) if self._adds_special else 0
         if limit <= self._special:
             raise InputError(
                 f"length {limit} leaves no room for text: the tokenizer adds {self._special} special tokens"
             )
-        self.truncation_side: str = truncation_side or checkpoint.truncation_side or baked or "right"
+        if static is not None and not static.model2vec and max_length is None:
+            limit = min(limit, baked.get("max_length", limit))
+        self._left_out: int | None = None
+        self._characters = sys.maxsize
+        if static is not None and static.model2vec:
+            self._left_out = unknown_id(self._tokenizer)
+            if limit < checkpoint.shape.max_positions:
+                self._characters = limit * int(
+                    np.median([len(token) for token in self._tokenizer.get_vocab()])
+                )
+        self.truncation_side: str = (
+            truncation_side or checkpoint.truncation_side or baked.get("direction") or "right"
+        )
         self._tokenizer.enable_truncation(limit, direction=self.truncation_side)
         if checkpoint.lowercase:
             self._lower_first()
@@ -109,20 +124,30 @@ class TextTokenizer:
             ModelError: a token is not in the model's embedding table.
         """
         start = time.perf_counter()
-        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        encodings = self._encodings(texts)
         lists = [encoding.ids for encoding in encodings]
+        truncated = [
+            len(ids) == self.max_length and bool(encoding.overflowing)
+            for ids, encoding in zip(lists, encodings, strict=True)
+        ]
+        if self._left_out is not None:
+            lists = [[one for one in ids if one != self._left_out] for ids in lists]
+            pairs = zip(truncated, texts, strict=True)
+            truncated = [cut or len(text) > self._characters for cut, text in pairs]
         lengths = list(map(len, lists))
         if 0 in lengths:
             raise InputError(f"text {lengths.index(0)} has no tokens; leave it out")
-        truncated = [
-            length == self.max_length and bool(encoding.overflowing)
-            for length, encoding in zip(lengths, encodings, strict=True)
-        ]
         whole = np.fromiter(chain.from_iterable(lists), np.int32, sum(lengths))
         if lists:
             self._check_ids(max(map(max, lists)))
         ids = [whole[stop - length : stop] for length, stop in zip(lengths, accumulate(lengths), strict=True)]
         return TokenizedTexts(ids, lengths, truncated, time.perf_counter() - start)
+
+    def prompt(self, text: str) -> Ids:
+        """Return the ids of a prompt as it stands before a text: without a special token at its end."""
+        (encoding,) = self._encodings([text])
+        ends = bool(encoding.ids) and bool(encoding.special_tokens_mask[-1])
+        return np.array(encoding.ids[:-1] if ends else encoding.ids, np.int32)
 
     def refuse_longer(self, texts: Iterable[tuple[str, str]]) -> None:
         """Read every text, for those who do not want them cut.
@@ -135,13 +160,23 @@ class TextTokenizer:
         """
         source = iter(texts)
         while some := taken(source, _READ_TEXTS, _READ_CHARACTERS, lambda named: named[1]):
-            found = self._tokenizer.encode_batch_fast([text for _, text in some])
-            for (name, _), encoding in zip(some, found, strict=True):
+            found = self._encodings([text for _, text in some])
+            for (name, text), encoding in zip(some, found, strict=True):
+                if len(text) > self._characters:
+                    raise InputError(
+                        f"{name} has {len(text):,} characters, and the model reads {self._characters:,} of them; "
+                        "shorten it, or let it be truncated"
+                    )
                 if encoding.overflowing:
                     raise InputError(
                         f"{name} has {self._whole_length(encoding)} tokens, over the limit of {self.max_length}; "
                         "shorten it, or let it be truncated"
                     )
+
+    def _encodings(self, texts: Sequence[str]) -> list[Encoding]:
+        """Return the encodings of texts, of which model2vec reads so many characters, and cuts those on the right."""
+        cut = [text[: self._characters] for text in texts] if self._characters < sys.maxsize else list(texts)
+        return self._tokenizer.encode_batch_fast(cut, add_special_tokens=self._adds_special)
 
     def _check_vocabulary(self) -> None:
         """Refuse a tokenizer whose size or special tokens say that it is another model's.
@@ -154,7 +189,7 @@ class TextTokenizer:
                 f"{self._path}: has {tokens} tokens, but the model's embedding table has {self._rows} rows; it is "
                 "another model's tokenizer"
             )
-        whole = self._tokenizer.encode("a")
+        whole = self._tokenizer.encode("a", add_special_tokens=self._adds_special)
         self._check_ids(max(whole.ids, default=0))
         if self._types and any(whole.type_ids):
             raise UnsupportedModelError(

@@ -137,8 +137,8 @@ class TorchEngine:
     def lane(self, mode: Mode = "throughput") -> Lane:
         """Return a new lane; the engine is made warm first if it is not."""
         self.warm(mode)
-        self.opened()
-        return Lane(_Passes(self), self._counter, self.dimension, self._prefixes)
+        pools_prompt = self.opened().network.pools_prompt
+        return Lane(_Passes(self), self._counter, self.dimension, self._prefixes, pools_prompt)
 
     def close(self) -> None:
         """Let go of weights, compiled code and recorded steps; lanes that are left refuse to run."""
@@ -168,7 +168,7 @@ class TorchEngine:
             ready.synchronize()
 
     def step(
-        self, texts: Sequence[Ids], past: Tensor | None, staging: Staging
+        self, texts: Sequence[Ids], past: Tensor | None, staging: Staging, left_out: int = 0
     ) -> tuple[Tensor, int, Sequence[int]]:
         """Launch a step; inside `running`.
 
@@ -176,7 +176,7 @@ class TorchEngine:
             Vectors, those of texts that only fill the step up at the end; places of a row of the grid, or 0; and the
             tokens of those texts.
         """
-        model, recorded = self.opened(), None if past is not None else self._recorded
+        model, recorded = self.opened(), None if past is not None or left_out else self._recorded
         filled = None if recorded is None else recorded.filled([len(one) for one in texts])
         if recorded is not None and filled is not None:
             (size, filler), longest = filled, filled[0].longest
@@ -185,7 +185,7 @@ class TorchEngine:
             # A step of one text, or of a single token, would be compiled apart.
             filler = [1] if len(texts) == 1 and self.means.compiler is not None else []
             ids, bounds, longest = staging.placed(texts, filler)
-            made = self.forward(ids, bounds, longest, past)
+            made = self.forward(ids, bounds, longest, past, *([left_out] if left_out else []))
         return made, 0 if model.kernel is not None else longest, filler
 
     def keys_and_values(self, ids: Ids) -> Tensor:
@@ -292,16 +292,16 @@ class _Passes:
     def __init__(self, engine: TorchEngine) -> None:
         self._engine, self._staging = engine, Staging(torch.device(engine.device))
 
-    def run(self, texts: Sequence[Ids], past: Tensor | None) -> Ran:
+    def run(self, texts: Sequence[Ids], past: Tensor | None, left_out: int = 0) -> Ran:
         what = f"a step of {len(texts)} texts, the longest of {max(map(len, texts)):,} tokens,"
-        return self._engine.guarded(what, lambda: self._run(texts, past))
+        return self._engine.guarded(what, lambda: self._run(texts, past, left_out))
 
     def keys_and_values(self, ids: Ids) -> Tensor:
         return self._engine.guarded(f"a prefix of {len(ids):,} tokens", lambda: self._keys_and_values(ids))
 
-    def _run(self, texts: Sequence[Ids], past: Tensor | None) -> Ran:
+    def _run(self, texts: Sequence[Ids], past: Tensor | None, left_out: int) -> Ran:
         with self._engine.running():
-            made, grid, filler = self._engine.step(texts, past, self._staging)
+            made, grid, filler = self._engine.step(texts, past, self._staging, left_out)
             found = self._staging.fetched(made[: len(texts)])
         return Ran(found.numpy(), grid, filler=filler)
 

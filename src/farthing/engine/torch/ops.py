@@ -35,6 +35,7 @@ class TorchOps:
         kernel: Kernel | None,
         inputs: Inputs,
         past: Tensor | None = None,
+        left_out: int = 0,
     ) -> None:
         """Find out where each token stands.
 
@@ -44,7 +45,9 @@ class TorchOps:
             kernel: of attention without padding; None for the grid.
             inputs: the step.
             past: keys and values of a prefix of P tokens, (layers, 2, P, KV heads, size).
+            left_out: tokens at the start of each text that are not pooled.
         """
+        self._left_out = left_out
         self._shape, self._weights, self._kernel = shape, weights, kernel
         ids, self._bounds, self._longest = inputs
         self.ids, self._past = ids, past
@@ -54,6 +57,12 @@ class TorchOps:
         self._owner = _owners(self._bounds, place)
         self._own = place - self._bounds[self._owner]
         self.positions = self._own + self._prefix
+
+    def ranks(self, padding: int) -> Tensor:
+        counted = (self.ids != padding).int()
+        total = torch.cumsum(counted, 0, dtype=torch.int32)
+        before = (total - counted)[self._bounds[:-1]]
+        return (total - before[self._owner]) * counted
 
     def embedded(self, name: str, rows: Tensor) -> Tensor:
         return functional.embedding(rows, self._weights.of(name).weight)
@@ -126,12 +135,17 @@ class TorchOps:
 
     def pooled(self, x: Tensor, pooling: Pooling) -> Tensor:
         """Return the pooled rows of each text, (B, hidden), in float32 whatever the dtype of `x`."""
-        if pooling in ("cls", "last_token"):
+        if pooling == "last_token" or (pooling == "cls" and not self._left_out):
             return self.rows(x, self.pooled_rows(pooling)).float()
-        weight = torch.ones_like(self._own) if pooling == "mean" else self._own + 1
+        weight = self._own + 1 if pooling == "weighted_mean" else torch.ones_like(self._own)
+        if self._left_out:
+            behind = self._own - self._left_out
+            weight = weight * ((behind == 0) if pooling == "cls" else (behind >= 0))
         wide = x.float() * weight[:, None]
         texts = self._bounds.shape[0] - 1
         summed = wide.new_zeros(texts, wide.shape[1]).index_add(0, self._owner, wide)
+        if self._left_out:
+            return summed / torch.zeros_like(summed[:, 0]).index_add(0, self._owner, weight.float())[:, None]
         count = self._bounds.diff()
         return summed / (count if pooling == "mean" else count * (count + 1) // 2)[:, None]
 
@@ -164,15 +178,18 @@ class TorchOps:
         if self._past is not None:
             before = self._past[sight.layer][:, None].expand(-1, keys.shape[0], -1, -1, -1)
             keys, values = torch.cat((before[0], keys), dim=1), torch.cat((before[1], values), dim=1)
-        mixed = functional.scaled_dot_product_attention(
-            queries.transpose(1, 2),
-            keys.transpose(1, 2).repeat_interleave(groups, dim=1),
-            values.transpose(1, 2).repeat_interleave(groups, dim=1),
-            attn_mask=self._once(
-                (sight.causal, sight.reach, kept), lambda: self._mask(sight, kept, query.dtype)
-            ),
-            scale=sight.scale,
-        )
+        queries = queries.transpose(1, 2)
+        keys = keys.transpose(1, 2).repeat_interleave(groups, dim=1)
+        values = values.transpose(1, 2).repeat_interleave(groups, dim=1)
+        mask = self._once((sight.causal, sight.reach, kept), lambda: self._mask(sight, kept, query.dtype))
+        if sight.cap is None:
+            mixed = functional.scaled_dot_product_attention(
+                queries, keys, values, attn_mask=mask, scale=sight.scale
+            )
+        else:
+            scores = queries.float() @ keys.float().transpose(2, 3) * (sight.scale / sight.cap)
+            weights = torch.softmax(scores.tanh() * sight.cap + mask, -1).to(values.dtype)
+            mixed = weights @ values
         mixed = mixed.transpose(1, 2).reshape(-1, self._shape.attention_width)
         return mixed if kept is not None else mixed[self._owner * self._longest + self._own]
 
@@ -193,9 +210,9 @@ class TorchOps:
         if sight.reach is not None:
             seen = seen & (ahead.abs() <= sight.reach)
         mask = torch.where(seen, 0.0, MASKED)[:, None].to(dtype)
-        if not sight.relative:
+        biases = self._weights.biases
+        if biases is None:
             return mask
-        biases = self._weights.of("relative.table").weight  # by distance
         middle = biases.shape[0] // 2
         return mask + biases[(ahead + middle).clamp(0, 2 * middle)].permute(0, 3, 1, 2).to(dtype)
 
@@ -217,12 +234,14 @@ class Model(nn.Module):
     def __init__(self, network: Network, weights: Weights, kernel: Kernel | None = None) -> None:
         super().__init__()
         # The kernel's queries end with the keys: a lone first one is only right where all see all.
-        blind = network.shape.causal or network.shape.attention_reach[-1] is not None
-        if kernel is not None and network.pooling == "cls" and blind:
-            network = replace(network, trim=False)
+        if kernel is not None and network.pooling == "cls":
+            blind = network.shape.causal or network.shape.attention_reach[-1] is not None
+            network = replace(network, trim=network.trim and not blind)
         self.network, self.weights, self.kernel = network, weights, kernel
 
-    def forward(self, ids: Tensor, bounds: Tensor, longest: int, past: Tensor | None = None) -> Tensor:
+    def forward(
+        self, ids: Tensor, bounds: Tensor, longest: int, past: Tensor | None = None, left_out: int = 0
+    ) -> Tensor:
         """Return the vectors of a step, float32 (B, dimension).
 
         Args:
@@ -230,8 +249,10 @@ class Model(nn.Module):
             bounds: as in `Inputs`.
             longest: as in `Inputs`.
             past: keys and values of a prefix, (layers, 2, P, KV heads, size); its tokens are not in `ids`.
+            left_out: tokens at the start of each text that are not pooled.
         """
-        ops = TorchOps(self.network.shape, self.weights, self.kernel, Inputs(ids, bounds, longest), past)
+        inputs = Inputs(ids, bounds, longest)
+        ops = TorchOps(self.network.shape, self.weights, self.kernel, inputs, past, left_out)
         return vectors(ops, self.network).float()
 
     def keys_and_values(self, inputs: Inputs) -> Tensor:

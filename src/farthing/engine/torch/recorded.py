@@ -69,8 +69,8 @@ def recorded_sizes(shape: ModelShape, *, padded: bool) -> Iterator[Size]:
         shape: the model.
         padded: whether attention runs on a padded grid, which for many tokens would be far larger than they are.
     """
-    layer = (shape.total_parameters - shape.embedding_parameters) / shape.layers
-    most = _ALWAYS if padded else max(_ALWAYS, _LAUNCHED / layer)
+    weights = shape.total_parameters - shape.embedding_parameters
+    most = _ALWAYS if padded else max(_ALWAYS, _LAUNCHED * shape.layers / weights)
     for tokens, texts in product(_TOKENS, _TEXTS):
         longest = min(tokens, _LONGEST, shape.max_positions)
         worth = texts == _TEXTS[0] or texts * _FEWEST_TOKENS <= tokens

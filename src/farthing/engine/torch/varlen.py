@@ -56,7 +56,7 @@ def kernel_for(shape: ModelShape, dtype: torch.dtype, device: torch.device) -> K
     if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
         return None
     capability = torch.cuda.get_device_capability(device)
-    if capability < _AMPERE or shape.head_size not in _HEADS or shape.relative_buckets:
+    if capability < _AMPERE or shape.head_size not in _HEADS or not has_plain_scores(shape):
         return None
     try:
         from torch.nn.attention.varlen import varlen_attn
@@ -67,6 +67,11 @@ def kernel_for(shape: ModelShape, dtype: torch.dtype, device: torch.device) -> K
     if capability == _HOPPER and find_spec("flash_attn_interface") is not None:
         _prefer_flash_attention_3()
     return Kernel(varlen_attn)
+
+
+def has_plain_scores(shape: ModelShape) -> bool:
+    """Return whether nothing but a factor stands between a model's products of queries and keys and its softmax."""
+    return not shape.relative_buckets and shape.positions != "alibi" and shape.score_cap is None
 
 
 def _prefer_flash_attention_3() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from farthing.engine.network.positions import biases_by_distance
+from farthing.engine.network.positions import BIASES, biases_by_distance
 from farthing.theory.shapes import ModelShape
 
 Named = Iterable[tuple[str, npt.NDArray[np.float32] | Tensor]]
@@ -55,26 +55,33 @@ class Weights(nn.Module):
         super().__init__()
         self.stacks: dict[str, Stack] = {}
         self._rows: dict[str, tuple[str, int, int]] = {}
+        table = None
         for together, parts in groupby(named, key=lambda one: _stack_name(one[0])):
             found: dict[str, list[Tensor]] = {"weight": [], "bias": []}
             rows = 0
             for name, values in parts:
                 module, _, kind = name.rpartition(".")
                 wide = torch.from_numpy(values) if isinstance(values, np.ndarray) else values
-                if module == "relative.table":
-                    wide = torch.from_numpy(
-                        biases_by_distance(wide.float().numpy(force=True), shape.max_positions)
-                    )
+                if name == BIASES:
+                    table = wide.float().numpy(force=True)
                 found[kind].append(wide.to(device, torch.float32 if module.startswith("dense.") else dtype))
                 if kind == "weight":
                     self._rows[module] = together, rows, rows + len(wide)
                     rows += len(wide)
             bias = _joined(found["bias"]) if found["bias"] else None
             self.stacks[together] = Stack(_joined(found["weight"]), bias)
+        biases = biases_by_distance(shape, table)
+        if biases is not None:
+            self.stacks["biases"] = Stack(torch.from_numpy(biases).to(device, dtype), None)
 
     def of(self, name: str) -> Stack:
-        """Return what lies alone under its name; of relative positions the biases by distance."""
+        """Return what lies alone under its name."""
         return self.stacks[name]
+
+    @property
+    def biases(self) -> Tensor | None:
+        """As `biases_by_distance`."""
+        return self.stacks["biases"].weight if "biases" in self.stacks else None
 
     def side_by_side(self, names: Sequence[str]) -> tuple[Stack, list[int]]:
         """Return the stack that weights lie in, one below the other, and the rows that they start and end at."""

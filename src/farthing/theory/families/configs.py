@@ -5,10 +5,13 @@ Knows the names of the families (`model_type`), and static models. Knows no file
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from farthing.errors import UnsupportedModelError
-from farthing.theory.families import decoders, encoders, rotary_encoders
+from farthing.theory.families import decoders, encoders, rotary_encoders, t5, towers
+from farthing.theory.families.stored_bits import stored_bits, unquantized_share
 from farthing.theory.families.values import Config, architecture, count
 from farthing.theory.shapes import ModelShape
 
@@ -30,14 +33,33 @@ def shape_from_config(config: Config, source: str) -> ModelShape:
         UnsupportedModelError: the architecture, or a setting of it, is not supported; it is named.
         ModelError: a number is missing or makes no sense; the key is named.
     """
-    model_type = STATIC if is_static(config) else config.get("model_type")
+    model_type = model_type_of(config)
     family = _FAMILIES.get(model_type) if isinstance(model_type, str) else None
     if family is None:
         raise UnsupportedModelError(
             f"{source}: unsupported architecture {architecture(config)}: "
             f"use a model of one of these types: {', '.join(sorted(_FAMILIES))}"
         )
-    return family(config, source)
+    if model_type == "bert" and config.get("alibi_starting_size") is not None:
+        family = towers.mosaic_bert
+    shape = family(config, source)
+    linear, table = stored_bits(config, source)
+    if linear is not None:
+        wide = unquantized_share(config, source, shape)
+        linear += wide * max(0, 16 - linear)
+    return replace(shape, linear_bits=linear, table_bits=table)
+
+
+def model_type_of(config: Config) -> object:
+    """Return the `model_type`; where there is none, that of the family whose class `architectures` names."""
+    if is_static(config):
+        return STATIC
+    if config.get("model_type") is not None:
+        return config["model_type"]
+    names = config.get("architectures")
+    name = str(names[0]) if isinstance(names, list) and names else ""
+    prefix = re.sub(r"(Encoder)?(Model|For[A-Z]\w*)$", "", name).lower()
+    return next((known for known in _FAMILIES if re.sub(r"[-_]", "", known) == prefix), None)
 
 
 def is_static(config: Config) -> bool:
@@ -80,9 +102,16 @@ def _static(config: Config, source: str) -> ModelShape:
 
 
 _FAMILIES: Mapping[str, Callable[[Config, str], ModelShape]] = {
+    "albert": encoders.albert,
     "bert": encoders.bert,
+    "camembert": encoders.camembert,
+    "clip": towers.clip,
+    "clip_text_model": towers.clip,
+    "deberta-v2": towers.deberta_v2,
     "distilbert": encoders.distilbert,
+    "dpr": towers.dpr,
     "eurobert": decoders.eurobert,
+    "gemma2": decoders.gemma2,
     "gemma3_text": decoders.gemma3_text,
     "gte": rotary_encoders.gte,
     "jina_embeddings_v3": rotary_encoders.jina_v3,
@@ -96,8 +125,17 @@ _FAMILIES: Mapping[str, Callable[[Config, str], ModelShape]] = {
     "nomic_bert": rotary_encoders.nomic_bert,
     "nvembed": decoders.nvembed,
     "qwen2": decoders.qwen2,
+    "qwen2_5_vl": towers.qwen2_vl,
+    "qwen2_5_vl_text": towers.qwen2_vl,
+    "qwen2_vl": towers.qwen2_vl,
+    "qwen2_vl_text": towers.qwen2_vl,
     "qwen3": decoders.qwen3,
     "qwen3_moe": decoders.qwen3_moe,
+    "qwen3_vl": towers.qwen3_vl,
+    "qwen3_vl_moe": towers.qwen3_vl_moe,
+    "qwen3_vl_moe_text": towers.qwen3_vl_moe,
+    "qwen3_vl_text": towers.qwen3_vl,
     "roberta": encoders.roberta,
+    "t5": t5.t5,
     "xlm-roberta": encoders.xlm_roberta,
 }

@@ -108,6 +108,25 @@ def qwen3_moe(config: Config, source: str) -> ModelShape:
     return _windowed(shape, config, source) if flag(config, "use_sliding_window", source) else shape
 
 
+def gemma2(config: Config, source: str) -> ModelShape:
+    """Return the shape of a Gemma 2: every second layer slides, and scores are capped softly."""
+    shape = _decoder(config, source, "gemma2", act_key="hidden_activation", act="gelu_pytorch_tanh", size=256)
+    sliding = sliding_layers(config, shape.layers, source)
+    if sliding is None:
+        sliding = tuple(layer % 2 == 0 for layer in range(shape.layers))
+    bias, capped = flag(config, "attention_bias", source), config.get("attn_logit_softcapping", 50.0)
+    return replace(
+        _windowed(shape, config, source, sliding),
+        attention_bias=bias,
+        output_bias=bias,
+        attention_scale=number(config, "query_pre_attn_scalar", source, default=256.0) ** -0.5,
+        score_cap=None if capped is None else number(config, "attn_logit_softcapping", source, default=50.0),
+        norm_place="sandwich",
+        norm_unit_offset=True,
+        embedding_scale=shape.hidden**0.5,
+    )
+
+
 def gemma3_text(config: Config, source: str) -> ModelShape:
     """Return the shape of a Gemma 3, causal or (EmbeddingGemma) attending both ways."""
     shape = _decoder(

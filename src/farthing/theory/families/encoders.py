@@ -21,22 +21,57 @@ from farthing.theory.families.values import (
     rotary_scaling,
     rotary_theta,
 )
-from farthing.theory.shapes import ModelShape
+from farthing.theory.shapes import Activation, ModelShape
+
+_GATES: dict[str, Activation] = {"geglu": "gelu", "reglu": "relu"}
+"""What JinaBERT calls gated MLPs, and the activation of the gate."""
 
 _MPNET_PADDING = 1
 """MPNet's embeddings take this as their padding id, whatever the configuration says."""
 
 
 def bert(config: Config, source: str) -> ModelShape:
-    """Return the shape of a BERT."""
-    _positions(config, source, "absolute")
-    return bert_shape(config, source, "bert")
+    """Return the shape of a BERT, or of the one with ALiBi that jina-embeddings-v2 is.
+
+    Source: huggingface.co/jinaai/jina-bert-implementation, `JinaBertModel`.
+    """
+    if _positions(config, source, "absolute", "alibi") == "absolute":
+        return bert_shape(config, source, "bert")
+    shape = replace(bert_shape(config, source, "jina_bert"), positions="alibi")
+    kind = config.get("feed_forward_type", "original")
+    if kind == "original":
+        return shape
+    if kind not in _GATES:
+        raise UnsupportedModelError(
+            f"{source}: feed_forward_type {kind!r} is not supported: use original, {', '.join(_GATES)}"
+        )
+    return replace(shape, gated_mlp=True, activation=_GATES[kind], mlp_up_bias=False)
+
+
+def albert(config: Config, source: str) -> ModelShape:
+    """Return the shape of an ALBERT: layers in groups that share their weights, and narrow embedding tables."""
+    if config.get("inner_group_num", 1) != 1:
+        raise UnsupportedModelError(
+            f"{source}: inner_group_num {config['inner_group_num']!r} is not supported, only 1"
+        )
+    shape = bert_shape({"hidden_act": "gelu_new", **config}, source, "albert")
+    return replace(
+        shape,
+        layer_groups=count(config, "num_hidden_groups", source, default=1, most=shape.layers),
+        embedding_size=count(config, "embedding_size", source, default=128),
+    )
 
 
 def roberta(config: Config, source: str) -> ModelShape:
     """Return the shape of a RoBERTa: a BERT whose positions count from the padding id + 1."""
     _positions(config, source, "absolute")
     return bert_shape(config, source, "roberta", padding=_padding(config, source))
+
+
+def camembert(config: Config, source: str) -> ModelShape:
+    """Return the shape of a CamemBERT, which is a RoBERTa."""
+    _positions(config, source, "absolute")
+    return bert_shape(config, source, "camembert", padding=_padding(config, source))
 
 
 def xlm_roberta(config: Config, source: str) -> ModelShape:

@@ -156,4 +156,4 @@ def test_a_choice_changes_no_embedder_that_lives(tiny_bert: Path, own_machine: M
 
 def test_a_dtype_that_is_none(tiny_bert: Path) -> None:
     with pytest.raises(InputError, match="dtype 'int4' is not supported on the CPU; use fp32 or bf16"):
-        load_model(str(tiny_bert), dtype="int4")  # type: ignore[arg-type]
+        load_model(str(tiny_bert), dtype="int4")

@@ -32,7 +32,7 @@ VOCABULARY = [*WORDS, *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz0
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Give the tests directories of their own: nothing of the user's but the fetched models is read or changed."""
-    from platformdirs import user_data_path
+    from platformdirs import user_config_path, user_data_path
 
     models = user_data_path("farthing") / "models"
     names = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
@@ -42,6 +42,10 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     data = user_data_path("farthing", ensure_exists=True)
     if models.is_dir():
         (data / "models").symlink_to(models)
+    # Tests compare with fp32 to the last digits, on whatever processor; those of the choice ask for auto by name.
+    user_config_path("farthing", ensure_exists=True).joinpath("config.toml").write_text(
+        '[local]\ndtype = "fp32"\n', encoding="utf-8"
+    )
     yield
     for name, value in before.items():
         if value is None:

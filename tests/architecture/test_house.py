@@ -18,7 +18,7 @@ MOST_MODULES = 14
 UNDIVIDED = ("catalog", "cli", "theory")
 """Folders that still have more, until they are divided into rooms."""
 
-MOST_LINES = 5464
+MOST_LINES = 6400
 """Of code, in these rooms together; without docstrings, comments and blank lines."""
 ROOMS = ("engine", "embedding", "scheduling", "bulk")
 

@@ -99,7 +99,8 @@ def test_local_is_the_processor_never_a_card(tmp_path: Path, cards_last: bool) -
     assert kept_calibration("fp32", tmp_path) == MACHINE
     discard_calibration(MACHINE, tmp_path)
     with pytest.raises(
-        InputError, match="device local is not calibrated in fp32 yet: run `farthing calibrate`"
+        InputError,
+        match="device local is not calibrated in fp32 yet: run `farthing calibrate --dtype fp32` first",
     ):
         kept_calibration("fp32", tmp_path)
 

@@ -189,7 +189,7 @@ def test_a_folder_with_a_config(tmp_path: Path) -> None:
         (b"{", ModelError, "JSON"),
         (b"\xff\xfe", ModelError, "JSON"),
         (b"[]", ModelError, "no JSON object"),
-        (b'{"model_type": "t5"}', UnsupportedModelError, "t5"),
+        (b'{"model_type": "longt5"}', UnsupportedModelError, "t5"),
         (b'{"model_type": "bert"}', ModelError, "hidden_size"),
     ],
 )

@@ -146,6 +146,9 @@ def test_peaks_are_dense(device: CatalogDevice) -> None:
         # GeForce halves the rate of products that accumulate in FP32; integer products are not halved.
         geforce = device.device.startswith("rtx-") and device.device != "rtx-pro-6000"
         assert device.peak["int8"].value / wide == pytest.approx(4.0 if geforce else 2.0, rel=0.02)
+    for dtype in {"fp4", "int4"} & set(device.peak):
+        ratio = {"b300": 5.6, "rtx-5090": 8.0}.get(device.device, 4.0)
+        assert device.peak[dtype].value / wide == pytest.approx(ratio, rel=0.02)
     for dtype, reached in device.achievable.items():
         assert 0.5 < reached.value / device.peak[dtype].value < 1.15
 

@@ -80,7 +80,7 @@ def test_a_static_model_without_its_table(make_folder: MakeFolder, weights: byte
     ("config", "error", "named"),
     [
         ([], ModelError, "no JSON object"),
-        ({"model_type": "t5"}, UnsupportedModelError, "'t5'"),
+        ({"model_type": "longt5"}, UnsupportedModelError, "'longt5'"),
         (TINY_BERT_CONFIG | {"hidden_size": -1}, ModelError, "hidden_size is -1"),
     ],
 )
@@ -224,3 +224,87 @@ def test_a_hub_out_of_reach_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -
     ) as caught:
         resolve_model("org/model")
     assert "\n" not in str(caught.value)
+
+
+def test_the_module_that_modules_json_names_holds_the_transformer(tmp_path: Path) -> None:
+    rows = [
+        {"path": "0_Transformer", "type": "sentence_transformers.models.Transformer"},
+        {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    ]
+    (tmp_path / "modules.json").write_text(json.dumps(rows))
+    inner = tmp_path / "0_Transformer"
+    inner.mkdir()
+    (inner / "config.json").write_text(json.dumps(TINY_BERT_CONFIG))
+    (inner / "sentence_bert_config.json").write_text('{"max_seq_length": 8}')
+    for outside in (None, "{}", '{"__version__": {"sentence_transformers": "2.0"}}'):
+        if outside is not None:
+            (tmp_path / "config.json").write_text(outside)
+        found = resolve_model(str(tmp_path))
+        assert (found.shape.hidden, found.limit.tokens) == (8, 8)
+
+
+def test_a_static_module_takes_the_size_of_its_table_from_its_weights(tmp_path: Path) -> None:
+    rows = [{"path": "0_StaticEmbedding", "type": "sentence_transformers.models.StaticEmbedding"}]
+    (tmp_path / "modules.json").write_text(json.dumps(rows))
+    unknown = resolve_model(str(tmp_path))
+    assert (unknown.shape.layers, len(unknown.notes)) == (0, 1)
+    assert unknown.notes[0].startswith("ASSUMED")
+    inner = tmp_path / "0_StaticEmbedding"
+    inner.mkdir()
+    (inner / "model.safetensors").write_bytes(safetensors(**{"embedding.weight": (100, 16)}))
+    known = resolve_model(str(tmp_path))
+    assert (known.shape.total_parameters, known.notes) == (1600, ())
+
+
+@pytest.mark.parametrize("place", ["../elsewhere", "/etc"])
+def test_a_module_is_not_read_outside_its_model(tmp_path: Path, place: str) -> None:
+    (tmp_path / "modules.json").write_text(json.dumps([{"path": place, "type": "x.Transformer"}]))
+    with pytest.raises(ModelError, match="leads out of the model's folder"):
+        resolve_model(str(tmp_path))
+
+
+@pytest.mark.parametrize("modules", [{}, [], ["Transformer"]])
+def test_modules_that_are_none(tmp_path: Path, modules: object) -> None:
+    (tmp_path / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(ModelError, match="no list of modules"):
+        resolve_model(str(tmp_path))
+
+
+def test_an_adapter_of_the_hub_names_its_base_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hub: Any = importlib.import_module("huggingface_hub.errors")
+    (tmp_path / "adapter_config.json").write_text(
+        '{"peft_type": "LORA", "base_model_name_or_path": "org/base"}'
+    )
+
+    def download(_model: str, file: str) -> str:
+        if not (tmp_path / file).exists():
+            raise hub.EntryNotFoundError("404")
+        return str(tmp_path / file)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    with pytest.raises(
+        ModelError, match=r"org/adapter: adapter_config\.json: an adapter \(LORA\) of org/base"
+    ):
+        resolve_model("org/adapter")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "bits"),
+    [
+        ("quantize_config.json", {"bits": 4, "group_size": 128, "desc_act": False}, 4.156),
+        (
+            "quant_config.json",
+            {"zero_point": True, "q_group_size": 64, "w_bit": 4, "version": "GEMM"},
+            4.3125,
+        ),
+        ("hf_quant_config.json", {"quantization": {"quant_algo": "NVFP4", "group_size": 16}}, 4.5),
+    ],
+)
+def test_quantization_in_a_file_of_its_own(
+    make_folder: MakeFolder, file: str, content: object, bits: float
+) -> None:
+    folder = make_folder(TINY_BERT_CONFIG)
+    (folder / file).write_text(json.dumps(content))
+    found = resolve_model(str(folder))
+    assert found.shape.linear_bits == pytest.approx(bits, abs=1e-3)
+    assert "quantized" in found.notes[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -210,7 +211,7 @@ def test_the_prompt_stands_before_each_text(tokenizer: TextTokenizer) -> None:
 
 def test_the_last_step_finishes_the_window(tokenizer: TextTokenizer) -> None:
     (window,) = make(tokenizer, ["a", "b", "c"])
-    window.pending = 3
+    window.pending, window.done = 3, threading.Event()
     window.finish()
     window.finish()
     assert not window.done.is_set()
@@ -220,6 +221,7 @@ def test_the_last_step_finishes_the_window(tokenizer: TextTokenizer) -> None:
 
 def test_an_error_that_is_no_texts_own_is_raised(tokenizer: TextTokenizer) -> None:
     (window,) = make(tokenizer, ["a", "b"])
+    window.done = threading.Event()
     window.fail(KeyError("from the lane"))
     assert window.done.is_set()
     with pytest.raises(KeyError, match="from the lane"):

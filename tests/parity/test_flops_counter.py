@@ -27,7 +27,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from farthing.errors import UnsupportedModelError
 from farthing.theory.families.configs import shape_from_config
-from farthing.theory.flops import attention_pairs, forward_flops
+from farthing.theory.flops import attention_pairs, forward_flops, operations
+from farthing.theory.roofline import total_flops
 from farthing.theory.shapes import ModelShape
 
 ENCODER = {
@@ -51,6 +52,16 @@ MOE = DECODER | {
     "mlp_only_layers": [3],
 }
 T5 = {"vocab_size": 50, "d_model": 72, "d_kv": 22, "d_ff": 200, "num_layers": 3, "num_heads": 6}
+MROPE = {"rope_parameters": {"rope_type": "default", "mrope_section": [2, 2, 2], "rope_theta": 10000.0}}
+DISENTANGLED = {
+    "relative_attention": True,
+    "position_buckets": 8,
+    "pos_att_type": "p2c|c2p",
+    "share_att_key": True,
+    "norm_rel_ebd": "layer_norm",
+    "position_biased_input": False,
+    "type_vocab_size": 0,
+}
 SLIDING = {"use_sliding_window": True, "sliding_window": 5}
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -118,6 +129,25 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "mistral": ("Mistral", DECODER | {"sliding_window": 11, "head_dim": 14}),
     "mistral without a window": ("Mistral", DECODER | {"sliding_window": None}),
+    "dpr": ("DPR", ENCODER),
+    "clip_text_model": ("CLIPText", ENCODER),
+    "deberta-v2": ("DebertaV2", ENCODER),
+    "deberta-v2 disentangled": ("DebertaV2", ENCODER | DISENTANGLED),
+    "deberta-v2 with a convolution, without buckets": (
+        "DebertaV2",
+        ENCODER
+        | DISENTANGLED
+        | {
+            "position_buckets": -1,
+            "conv_kernel_size": 3,
+            "position_biased_input": True,
+            "type_vocab_size": 2,
+        },
+    ),
+    "qwen2_vl_text": ("Qwen2VLText", DECODER | MROPE),
+    "qwen2_5_vl_text": ("Qwen2_5_VLText", DECODER | MROPE),
+    "qwen3_vl_text": ("Qwen3VLText", DECODER | MROPE | {"head_dim": 12}),
+    "qwen3_vl_moe_text": ("Qwen3VLMoeText", MOE | MROPE | {"head_dim": 12}),
     "gemma2": ("Gemma2", GEMMA),
     "gemma2 with layer types": ("Gemma2", GEMMA | {"layer_types": ["full_attention"] * 7}),
     "gemma3_text": ("Gemma3Text", GEMMA),
@@ -127,6 +157,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         GEMMA | {"use_bidirectional_attention": True, "sliding_window": 12},
     ),
 }
+CLASSES = {"T5": "T5EncoderModel", "DPR": "DPRQuestionEncoder"}
+"""Where the class is not called after its configuration."""
+
 BATCHES = [(1, 1), (1, 7), (3, 33), (2, 61)]
 
 families = pytest.mark.parametrize("name", CASES)
@@ -157,7 +190,7 @@ def _module_and_shape(name: str) -> tuple[Any, ModelShape]:
     config._experts_implementation = "eager"  # the counter sees no grouped product
     shape = shape_from_config(config.to_dict(), name)
     assert shape.family == name.split(maxsplit=1)[0]
-    kind = getattr(transformers, f"{prefix}{'EncoderModel' if prefix == 'T5' else 'Model'}")
+    kind = getattr(transformers, CLASSES.get(prefix, f"{prefix}Model"))
     with _seeded():
         pools = "add_pooling_layer" in inspect.signature(kind).parameters
         module = kind(config, add_pooling_layer=False) if pools else kind(config)
@@ -198,6 +231,13 @@ def test_every_parameter_is_counted(name: str) -> None:
     module, shape = _module_and_shape(name)
     counted = sum(parameter.numel() for parameter in module.parameters())
     assert shape.total_parameters == counted
+    assert shape.memory_bytes(2) == 2 * counted
+
+
+@families
+def test_operations_add_up_to_the_pass(name: str) -> None:
+    shape = _module_and_shape(name)[1]
+    assert total_flops(operations(shape, 3, 17, 2)) == forward_flops(shape, [17] * 3).total
 
 
 @families
@@ -215,4 +255,12 @@ def test_no_family_is_forgotten() -> None:
         shape_from_config({}, "here")
     supported = set(str(caught.value).partition("these types: ")[2].split(", "))
     not_in_transformers = {"llama_bidirec", "model2vec", "new", "nvembed"}
-    assert supported == {name.split(maxsplit=1)[0] for name in CASES} | not_in_transformers
+    around_a_text_tower = {
+        "clip",
+        "qwen2_vl",
+        "qwen2_5_vl",
+        "qwen3_vl",
+        "qwen3_vl_moe",
+    }  # tests/theory/families
+    named = {name.split(maxsplit=1)[0] for name in CASES}
+    assert supported == named | not_in_transformers | around_a_text_tower

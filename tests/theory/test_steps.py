@@ -274,3 +274,17 @@ def test_how_far_the_expected_time_is_off(saturated: dict[tuple[str, int], tuple
         for (device, stated), (tokens, measured_s) in saturated.items()
     }
     assert off == pytest.approx(MID_OFF, abs=0.006)
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("b200", "fp4"), ("rtx-5090", "fp4"), ("t4", "int4")])
+def test_products_in_four_bits_are_faster_and_read_fewer_weights(device: str, dtype: Dtype) -> None:
+    spec = find_device(load_devices(), device).spec
+    narrow, wide = (StepModel(QWEN3_8B, datasheet_rates(spec, each)) for each in (dtype, "fp16"))
+    assert narrow.seconds(64, 512).low < wide.seconds(64, 512).low / 2
+    assert narrow.shape.memory_bytes(2) < 0.4 * wide.shape.memory_bytes(2)
+
+
+def test_weights_that_are_stored_narrower_stay_as_they_are() -> None:
+    quantized = replace(QWEN3_8B, linear_bits=3.0)
+    b200 = find_device(load_devices(), "b200").spec
+    assert StepModel(quantized, datasheet_rates(b200, "fp4")).shape == quantized

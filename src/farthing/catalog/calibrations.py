@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from farthing.catalog.calibration_file import calibration_document, parse_calibration
 from farthing.errors import InputError
-from farthing.theory.devices import Calibration, Dtype, ModelCalibration
+from farthing.theory.devices import Calibration, Dtype, DtypeChoice, ModelCalibration
 
 
 def calibrations_folder() -> Path:
@@ -51,24 +52,39 @@ def load_calibration(
     return calibration if versions is None or calibration.versions == dict(versions) else None
 
 
-def kept_calibration(dtype: Dtype, folder: Path | None = None) -> Calibration:
+def kept_calibration(dtype: Dtype | None, folder: Path | None = None, *, model: str = "") -> Calibration:
     """Return the kept calibration of the processor, never a card's.
 
-    Where the cache holds several, because the process may use more or fewer cores than before or because machines
-    share a home, it is the newest.
+    Without a dtype it is one in which the processor runs a model unless it is told. Where the cache holds several,
+    because the process may use more or fewer cores than before or because machines share a home, it is the newest.
 
     Raises:
         InputError: the processor was not calibrated in this dtype yet.
     """
-    paths = (folder or calibrations_folder()).glob(f"machine-{dtype}-*.json")
+    paths = (folder or calibrations_folder()).glob(f"machine-{dtype or '*'}-*.json")
     kept = [_parsed(_row(path))[0] for path in paths]
-    processors = [one for one in kept if one is not None and (one.device_type, one.dtype) == ("cpu", dtype)]
+    processors = [one for one in kept if one is not None and one.device_type == "cpu"]
+    if dtype is None:
+        own = [one for one in processors if one.dtype == run_dtype(model, one.machine, folder)]
+        processors = own or processors
     if not processors:
-        option = "" if dtype == "fp32" else f" --dtype {dtype}"
-        raise InputError(
-            f"device local is not calibrated in {dtype} yet: run `farthing calibrate{option}` first"
-        )
+        here, option = (f" in {dtype}", f" --dtype {dtype}") if dtype else ("", "")
+        raise InputError(f"device local is not calibrated{here} yet: run `farthing calibrate{option}` first")
     return max(processors, key=lambda one: one.measured_at)
+
+
+def run_dtype(model: str, machine: str, folder: Path | None = None) -> Dtype:
+    """Return the dtype that a processor runs a model in unless it is told.
+
+    That is what was measured to be the best, else bf16 where there are units for whole matrices of it (AMX).
+    """
+    choice = load_dtype_choice(model, machine, folder)
+    return dtype_by_units(machine) if choice is None else choice.dtype
+
+
+def dtype_by_units(machine: str) -> Dtype:
+    """Return the dtype that a processor is taken to be faster in, by its identity alone."""
+    return "bf16" if "amx_bf16" in machine.split() else "fp32"
 
 
 def discard_calibration(calibration: Calibration, folder: Path | None = None) -> None:
@@ -109,14 +125,37 @@ def load_model_calibration(
     return calibration if revision in (None, row.get("revision")) else None
 
 
+def save_dtype_choice(choice: DtypeChoice, folder: Path | None = None) -> Path:
+    """Keep which dtype a processor runs a model in."""
+    return _write(_choice_path(choice.model, choice.machine, folder), asdict(choice))
+
+
+def load_dtype_choice(model: str, machine: str, folder: Path | None = None) -> DtypeChoice | None:
+    """Return which dtype a processor runs a model in, or None where that was not measured."""
+    try:
+        choice = DtypeChoice(**_row(_choice_path(model, machine, folder)))
+    except TypeError:
+        return None
+    known = (choice.model, choice.machine) == (model, machine) and choice.dtype in ("fp32", "bf16")
+    return choice if known else None
+
+
+def _choice_path(model: str, machine: str, folder: Path | None) -> Path:
+    digest = _digest(f"{model}\n{machine}")
+    return (folder or calibrations_folder()) / f"dtype-{_file_name(model)}-{digest}.json"
+
+
+def _file_name(model: str) -> str:
+    return "".join(c if c.isalnum() or c in ".-" else "_" for c in model)
+
+
 def _machine_path(machine: str, dtype: Dtype, folder: Path | None) -> Path:
     return (folder or calibrations_folder()) / f"machine-{dtype}-{_digest(machine)}.json"
 
 
 def _model_path(model: str, machine: Calibration, folder: Path | None) -> Path:
-    name = "".join(c if c.isalnum() or c in ".-" else "_" for c in model)
     digest = _digest(f"{model}\n{machine.machine}")
-    return (folder or calibrations_folder()) / f"model-{name}-{machine.dtype}-{digest}.json"
+    return (folder or calibrations_folder()) / f"model-{_file_name(model)}-{machine.dtype}-{digest}.json"
 
 
 def _digest(text: str) -> str:

@@ -3,6 +3,7 @@
 ```toml
 [local]
 usd_per_hour = 0.08   # price of this machine
+dtype = "fp32"        # of its processor, where none is asked for: fp32, bf16, or auto, the faster of the two
 ```
 """
 
@@ -12,10 +13,12 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from sys import float_info
+from typing import Literal
 
 from platformdirs import user_config_path
 
 from farthing.errors import InputError
+from farthing.theory.devices import Dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +28,12 @@ class Configuration:
     Attributes:
         usd_per_hour: price of this machine; None when not set.
         path: the file they come from, whether it exists or not.
+        dtype: of its processor, where none is asked for; None when not set.
     """
 
     usd_per_hour: float | None
     path: Path
+    dtype: Dtype | Literal["auto"] | None = None
 
 
 def load_configuration(path: Path | None = None) -> Configuration:
@@ -38,7 +43,7 @@ def load_configuration(path: Path | None = None) -> Configuration:
         path: the file; default the one in the XDG configuration directory.
 
     Raises:
-        InputError: the file is not TOML, or has a key that is unknown or no positive number.
+        InputError: the file is not TOML, or has a key that is unknown or a value that cannot be.
     """
     path = path or user_config_path("farthing") / "config.toml"
     try:
@@ -51,11 +56,14 @@ def load_configuration(path: Path | None = None) -> Configuration:
         if section != "local" or not isinstance(keys, dict):
             raise InputError(f"{path}: unknown entry {section!r}; there is only the table [local]")
         for key in keys:
-            if key != "usd_per_hour":
-                raise InputError(f"{path}: [local]: unknown key {key!r}; there is only usd_per_hour")
-    price = table.get("local", {}).get("usd_per_hour")
-    if price is None:
-        return Configuration(None, path)
-    if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price <= float_info.max:
+            if key not in ("usd_per_hour", "dtype"):
+                raise InputError(f"{path}: [local]: unknown key {key!r}; there are usd_per_hour and dtype")
+    local = table.get("local", {})
+    price, dtype = local.get("usd_per_hour"), local.get("dtype")
+    if price is not None and (
+        isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price <= float_info.max
+    ):
         raise InputError(f"{path}: [local] usd_per_hour is {price!r}; give USD per hour as a number ≥ 0")
-    return Configuration(float(price), path)
+    if dtype not in (None, "auto", "fp32", "bf16"):
+        raise InputError(f"{path}: [local] dtype is {dtype!r}; give 'fp32', 'bf16' or 'auto'")
+    return Configuration(None if price is None else float(price), path, dtype)

@@ -71,6 +71,7 @@ def explain(
     """
     if (length is not None and length <= 0) or batch <= 0:
         raise InputError(f"length is {length} and batch is {batch}: give whole numbers of at least 1")
+    dtype = None if dtype == "auto" else dtype
     if dtype is not None and dtype not in get_args(Dtype):
         raise InputError(f"unknown dtype {dtype!r}: use one of {', '.join(get_args(Dtype))}")
     if usd_per_hour is not None and not 0 <= usd_per_hour < math.inf:
@@ -87,7 +88,7 @@ def explain(
     elif calibration is None:
         from farthing.catalog.calibrations import kept_calibration
 
-        calibration = kept_calibration(wanted or "fp32")
+        calibration = kept_calibration(wanted, model=resolve_model(model).name)
     spec = None
     if where != LOCAL:
         found = find_device(facts.devices(), where)
@@ -116,6 +117,7 @@ def explain(
         utilization=utilization,
         power_w=None if spec is None else spec.power_w,
     )
+    explanation = replace(explanation, notes=(*resolved.notes, *explanation.notes))
     if length <= limit.tokens:
         return explanation
     cut = f"the model's own pipeline cuts texts at {limit.tokens} tokens ({limit.source}): longer ones are not its use"

@@ -64,6 +64,32 @@ def read_json(path: Path) -> Any:
         raise ModelError(f"{path}: cannot be read as JSON: {error}") from error
 
 
+def other_weights(folder: Path) -> str | None:
+    """Return that a folder's weights are in other formats only, as a phrase that names them, or None."""
+    for kind, suffix in (("ONNX", ".onnx"), ("GGUF", ".gguf"), ("OpenVINO", ".xml"), ("TensorFlow", ".h5")):
+        named = sorted(
+            str(file.relative_to(folder))
+            for file in [*folder.glob(f"*{suffix}"), *folder.glob(f"*/*{suffix}")]
+        )
+        if named:
+            return f"holds weights as {kind} only ({named[0]}), which Farthing does not read"
+    return None
+
+
+def adapter_refusal(path: Path, model: str) -> str:
+    """Return that a folder with this adapter_config.json is an adapter, which names its base model, and what to do.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    settings = read_json_object(path)
+    base = settings.get("base_model_name_or_path") or "a model that it does not name"
+    return (
+        f"{model}: {path.name}: an adapter ({settings.get('peft_type', 'PEFT')}) of {base}, not a whole model: "
+        "give that model, or merge it into that with peft's merge_and_unload and give the result"
+    )
+
+
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Return the shape of each tensor in a safetensors file, from its header alone.
 

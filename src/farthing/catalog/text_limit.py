@@ -15,7 +15,7 @@ from farthing.errors import ModelError
 TRANSFORMER_FILE = "sentence_bert_config.json"
 """Where sentence-transformers keeps `max_seq_length`."""
 
-_TRANSFORMER_FILES = (
+TRANSFORMER_FILES = (
     TRANSFORMER_FILE,
     *(
         f"sentence_{family}_config.json"
@@ -52,7 +52,7 @@ def folder_limit(folder: Path) -> TextLimit | None:
 
 def transformer_file(folder: Path) -> Path | None:
     """Return the file of a folder that has sentence-transformers' settings of the transformer, or None."""
-    return next((folder / file for file in _TRANSFORMER_FILES if (folder / file).is_file()), None)
+    return next((folder / file for file in TRANSFORMER_FILES if (folder / file).is_file()), None)
 
 
 def _limit(stated: Any, file: str, key: str, folder: Path) -> TextLimit | None:

@@ -47,7 +47,8 @@ def calibrate(
     from farthing.cli.output import console, print_json, status
     from farthing.embedding.steps import StepPath
     from farthing.engine.calibration.calibrate import calibrate_machine, calibrate_model
-    from farthing.engine.load import load_model
+    from farthing.engine.calibration.dtypes import choose_dtype
+    from farthing.engine.load import PROCESSOR_NAMES, load_model
     from farthing.units import format_count, format_seconds, format_si
 
     options.keep_to(threads)
@@ -62,6 +63,9 @@ def calibrate(
 
         machine = calibrate_machine(path.model.engine, notify)
         measured = calibrate_model(path.model, machine, path.run_alone, notify)
+        choice = (
+            choose_dtype(path.model, notify) if path.model.automatic and device in PROCESSOR_NAMES else None
+        )
     if file is not None:
         write_calibration_file(file, machine, measured)
     if as_json:
@@ -79,5 +83,7 @@ def calibrate(
             f"{n} tokens {format_seconds(s)}" for n, s in zip(times.step_tokens, row, strict=True)
         )
         screen.print(f"  length {length:>4}: {cells}")
+    if choice is not None:
+        screen.print(f"runs in {choice.dtype} unless it is told: {choice.reason}")
     also = "" if file is None else f", and in {escape(str(file))}"
     screen.print(f"kept in {escape(str(calibrations_folder()))}{also}")

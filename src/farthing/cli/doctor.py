@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import click
 
 from farthing.cli import options
+from farthing.theory.devices import DtypeChoice
 from farthing.units import SECONDS_PER_HOUR, format_si
 
 _ENGINE_PACKAGES = ("openvino", "tokenizers", "numpy", "pyarrow", "huggingface-hub")
@@ -37,14 +39,17 @@ def doctor(as_json: bool) -> None:
 
 def _report() -> dict[str, Any]:
     """Return what was found, as plain values in SI units."""
-    from farthing.catalog.calibrations import load_calibration
+    from farthing.catalog.calibrations import load_calibration, load_dtype_choice, run_dtype
     from farthing.catalog.configuration import load_configuration
     from farthing.engine.folder.locate import DEFAULT_MODEL, default_model_folder
     from farthing.engine.machine import library_versions, this_machine
 
     machine = this_machine()
-    calibration = load_calibration("fp32", machine=machine.identity, versions=library_versions())
     configuration = load_configuration()
+    choice = load_dtype_choice(DEFAULT_MODEL, machine.identity)
+    configured = None if configuration.dtype == "auto" else configuration.dtype
+    dtype = configured or run_dtype(DEFAULT_MODEL, machine.identity)
+    calibration = load_calibration(dtype, machine=machine.identity, versions=library_versions())
     folder = default_model_folder()
     present = (folder / "model.safetensors").is_file()
     packages = {name: _version(name) for name in _ENGINE_PACKAGES}
@@ -55,6 +60,11 @@ def _report() -> dict[str, Any]:
         "packages": packages,
         "ready": all(packages.values()) and present,
         "model": {"name": DEFAULT_MODEL, "folder": str(folder), "present": present},
+        "dtype": {
+            "runs_in": dtype,
+            "configured": configured is not None,
+            "measured": None if choice is None else asdict(choice),
+        },
         "calibration": None
         if calibration is None
         else {
@@ -80,6 +90,7 @@ def _lines(report: dict[str, Any]) -> dict[str, str]:
         "model": f"{model['name']} in {model['folder']}"
         if model["present"]
         else f"{model['name']}: run `farthing fetch-model`",
+        "dtype": f"{report['dtype']['runs_in']}, {_why(report)}",
         "calibration": "none that is valid here; `embed` measures it (15 s), or run `farthing calibrate`"
         if calibration is None
         else f"{_age(calibration['age_s'])} old, {calibration['peak_source']}, "
@@ -88,6 +99,18 @@ def _lines(report: dict[str, Any]) -> dict[str, str]:
         if price is None
         else f"${price:g}/h from {path}",
     }
+
+
+def _why(report: dict[str, Any]) -> str:
+    """Return why the default model runs in its dtype."""
+    measured = report["dtype"]["measured"]
+    if report["dtype"]["configured"]:
+        return "as configured"
+    return (
+        "by the processor's units; `embed` measures it"
+        if measured is None
+        else DtypeChoice(**measured).reason
+    )
 
 
 def _steps(report: dict[str, Any]) -> list[str]:

@@ -20,8 +20,8 @@ from farthing.cli import options
 @click.option("--batch", type=int, default=1, help="Texts per pass.")
 @click.option(
     "--dtype",
-    help="fp32, bf16, fp16, fp8 or int8; without bf16 the default is fp16.",
-    show_default="bf16; local: fp32",
+    help="fp32, bf16, fp16, fp8, int8, fp4 or int4; without bf16 the default is fp16.",
+    show_default="bf16; local: what it would run in",
 )
 @click.option(
     "--calibration",

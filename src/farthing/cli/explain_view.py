@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from farthing.cli.explain_tables import batch_table, contrast_table, operation_table
+from farthing.cli.output import print_assumed
 from farthing.theory.explanation import Explanation, HourlyPrice
 from farthing.units import (
     format_amount,
@@ -30,6 +31,7 @@ def render_explanation(explanation: Explanation, console: Console) -> None:
         console: where to print.
     """
     e = explanation
+    notes = print_assumed(e.notes, console)
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
@@ -43,7 +45,7 @@ def render_explanation(explanation: Explanation, console: Console) -> None:
     contrast = contrast_table(e)
     if contrast is not None:
         console.print(contrast)
-    console.print(Group(*(Text(f"• {note}", style="yellow") for note in e.notes)))
+    console.print(Group(*(Text(f"• {note}", style="yellow") for note in notes)))
 
 
 def _work(e: Explanation) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import click
 
@@ -20,8 +20,9 @@ device = click.option(
 )
 dtype = click.option(
     "--dtype",
-    help="fp32, or bf16 on processors that have it (faster, less exact); on cards also fp16 and fp8.",
-    show_default="fp32 on a processor, bf16 on a card",
+    help="auto, fp32 or bf16; on cards also fp16 and fp8. auto: bf16 on a card, on a processor the faster of fp32 and "
+    "bf16 whose vectors stay those in fp32.",
+    show_default="from the configuration, else auto",
 )
 threads = click.option(
     "--threads",
@@ -38,7 +39,7 @@ usd_per_hour = click.option(
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 
 
-def dtype_of(name: str | None) -> Dtype | None:
+def dtype_of(name: str | None) -> Dtype | Literal["auto"] | None:
     """Return a dtype by name, None for none.
 
     Raises:
@@ -46,9 +47,10 @@ def dtype_of(name: str | None) -> Dtype | None:
     """
     from farthing.theory.devices import Dtype
 
-    if name is not None and name not in get_args(Dtype):
-        raise InputError(f"dtype {name!r}: use one of {', '.join(get_args(Dtype))}")
-    return cast(Dtype | None, name)
+    names = ("auto", *get_args(Dtype))
+    if name is not None and name not in names:
+        raise InputError(f"dtype {name!r}: use one of {', '.join(names)}")
+    return cast('Dtype | Literal["auto"] | None', name)
 
 
 def keep_to(threads: int | None) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+
+from farthing.theory.families.assumptions import ASSUMED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,3 +34,14 @@ def print_json(document: Any) -> None:
     """Print exactly one JSON document on stdout."""
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     sys.stdout.flush()  # here, so that a reader that has gone is noticed while it can be handled
+
+
+def print_assumed(notes: Iterable[str], console: Console) -> tuple[str, ...]:
+    """Print, before all else, what was assumed of the model; return the other notes."""
+    from rich.text import Text
+
+    notes = tuple(notes)
+    for note in notes:
+        if note.startswith(ASSUMED):
+            console.print(Text(note, style="bold red"))
+    return tuple(note for note in notes if not note.startswith(ASSUMED))

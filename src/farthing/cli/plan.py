@@ -86,7 +86,9 @@ def _amount(given: str) -> float:
 @click.option("--max-usd-per-hour", type=float, help="Budget for all replicas together.")
 @click.option("--usd-per-hour", type=float, help="Price of the one device in --devices.")
 @click.option(
-    "--dtype", help="fp32, bf16, fp16, fp8 or int8.", show_default="bf16, fp16 where it lacks; local: fp32"
+    "--dtype",
+    help="fp32, bf16, fp16, fp8, int8, fp4 or int4.",
+    show_default="bf16, fp16 where it lacks; local: what it would run in",
 )
 @click.option(
     "--calibration",

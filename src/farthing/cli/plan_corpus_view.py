@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from farthing.cli.output import print_assumed
 from farthing.cli.plan_api_view import corpus_api_table
 from farthing.cli.plan_parts import (
     cents,
@@ -38,6 +39,7 @@ def render_corpus_plan(plan: CorpusPlan, console: Console) -> None:
         ("Deadline", format_seconds(plan.deadline_s)),
         ("Lengths", lengths_line(plan.lengths)),
     ]
+    notes = print_assumed(plan.notes, console)
     console.print(heading(plan.model, plan.dtype, asked))
     totals = [row.usd_total.mid for row in plan.rows if row.usd_total is not None]
     money = usd_format([*totals, *(api.usd_total for api in plan.apis)])
@@ -50,7 +52,7 @@ def render_corpus_plan(plan: CorpusPlan, console: Console) -> None:
     print_left_out(left_out, plan.unpriced, console)
     console.print()
     print_table(corpus_api_table(plan, money), console)
-    print_findings(padding_line(plan.padding), plan.notes, console)
+    print_findings(padding_line(plan.padding), notes, console)
 
 
 def _device_table(rows: tuple[CorpusRow, ...], money: Callable[[float], str]) -> Table:

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from farthing.cli.output import print_assumed
 from farthing.cli.plan_api_view import service_api_table
 from farthing.cli.plan_parts import (
     cents,
@@ -29,6 +30,7 @@ def render_plan(plan: Plan, console: Console) -> None:
         plan: what to show.
         console: where to print.
     """
+    notes = print_assumed(plan.notes, console)
     asked = [*_demand_rows(plan.demand)]
     asked.insert(1, ("Lengths", lengths_line(plan.lengths)))
     console.print(heading(plan.model, plan.dtype, asked))
@@ -49,7 +51,7 @@ def render_plan(plan: Plan, console: Console) -> None:
             *_sensitivity_lines(plan.sensitivity),
             *padding_line(plan.padding),
         ),
-        plan.notes,
+        notes,
         console,
     )
 

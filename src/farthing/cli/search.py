@@ -45,6 +45,11 @@ def search(
     revision = _commit(header) if model in (None, header.model) else None
     embedder = Embedder(model or header.model, revision=revision)
     _require_same_model(shown(embeddings), header, embedder.model.checkpoint)
+    stored, asked = header.metadata.get("dtype"), embedder.model.engine.dtype
+    if stored not in (None, asked):
+        click.echo(
+            f"note: {shown(embeddings)} was embedded in {stored}, the question is in {asked}", err=True
+        )
     # The file may hold vectors that were cut; whether they are wider than the model's is for the search to say.
     dimension = min(header.format.dimension, embedder.dimension)
     vector = embedder.encode_query(question, prompt_name, truncate_dim=dimension)

@@ -293,13 +293,12 @@ class Run:
         path.lanes.require_open()
         self.totals = Totals()
         self.prompt: Ids | None = path.model.tokenizer.prompt(prompt) if prompt else None
-        window_texts = _AT_ONCE_TEXTS if mode == "latency" else WINDOW_TEXTS
         self._maker = WindowMaker(
             path.model.tokenizer,
             path.model.engine.dimension,
             prompt=prompt,
             cache=cache,
-            window_texts=window_texts,
+            window_texts=_AT_ONCE_TEXTS if mode == "latency" else WINDOW_TEXTS,
         )
         self._path, self._texts, self._mode = path, texts, mode
         self._step_tokens, self._work_class = step_tokens, work_class
@@ -342,28 +341,27 @@ class Run:
         engine, prefix = self._path.model.engine, self.prefix_of(window)
         own = [length - prefix for length in window.lengths] if prefix else window.lengths
         few = len(own) == 1 or len(own) * max(own, default=0) <= MOST_POSITIONS
-        whole = self._mode is None and window.last and not window.serial
-        at_once = self._mode == "latency" or (whole and few)
+        at_once = self._mode == "latency" or (
+            self._mode is None and window.last and not window.serial and few
+        )
         tokens, streams = (engine.step_tokens, 1) if at_once else (self._step_tokens(), engine.lanes)
         batches = batches_by_length(own, tokens, streams)
         window.pending = len(batches)
         steps = [_Step(self, window, batch) for batch in batches]
-        if not steps:
-            window.finish()
-        elif not at_once:
+        if steps and not at_once:
+            window.done = threading.Event()
             self._path.lanes.add(steps, self._work_class)
             return steps
-        else:
-            lane = self._path.soon()
-            for step in steps:
-                if window.error is None:
-                    step.take(lane)
+        for step in steps:
+            if window.error is None:
+                step.take(self._path.soon())
         return []
 
     def _finished(self, window: Window, steps: list[_Step]) -> EmbeddedTexts:
         duplicates = len(window.repeats)
         try:
-            window.done.wait()
+            if window.done is not None:
+                window.done.wait()
             window.settle(self._maker.cache)
         except BaseException:
             self._path.lanes.cancel(steps)

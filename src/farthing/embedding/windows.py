@@ -46,6 +46,7 @@ class Window:
         repeats: (row, window, row there) of texts that are computed once elsewhere; none once they are settled.
         cached: texts whose vectors an earlier call has left.
         failed: the error of each row without a vector.
+        done: set when the last of its steps is, where others than the caller run them.
         tokenization_s: wall seconds of tokenizing.
         keys: of the rows in the cache, by row; empty where no cache is used.
     """
@@ -66,20 +67,21 @@ class Window:
     failed: dict[int, EngineError] = field(default_factory=dict)
     error: BaseException | None = None
     pending: int = 0
-    done: Event = field(default_factory=Event)
+    done: Event | None = None
     lock: Lock = field(default_factory=Lock)
 
     def finish(self, steps: int = 1) -> None:
         """Count steps as finished; after the last one the window is done."""
         with self.lock:
             self.pending -= steps
-            if self.pending <= 0:
+            if self.pending <= 0 and self.done is not None:
                 self.done.set()
 
     def fail(self, error: BaseException) -> None:
         """End the window with an error that is no text's own."""
         self.error = error
-        self.done.set()
+        if self.done is not None:
+            self.done.set()
 
     def settle(self, cache: VectorCache) -> None:
         """Give repeats their vectors, and leave what was computed to the cache. All steps are done.

@@ -173,7 +173,9 @@ class Lane:
         step.passes.append((rows, work))
         step.made = False
         step.vectors[rows[0] : rows[-1] + 1] = ran.vectors
-        if not math.isfinite(ran.vectors.sum()):  # so is a sum that overflows; then no row is to blame
+        with np.errstate(over="ignore", invalid="ignore"):  # a sum that overflows blames no row
+            total = ran.vectors.sum()
+        if not math.isfinite(total):
             for place in np.flatnonzero(~np.isfinite(ran.vectors).all(axis=1)).tolist():
                 step.vectors[rows[place]] = 0
                 if len(rows) > 1:

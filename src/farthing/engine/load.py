@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
+from farthing.catalog.configuration import load_configuration
 from farthing.engine.contract import Engine
 from farthing.engine.folder.checkpoint import Checkpoint, TruncationSide, read_checkpoint
 from farthing.engine.folder.locate import locate_model
 from farthing.engine.folder.refusals import refuse_remote_code
+from farthing.engine.machine import available_cores, library_versions, this_machine
 from farthing.engine.text.tokenization import TextTokenizer
 from farthing.errors import InputError
-from farthing.theory.devices import Dtype
+from farthing.theory.devices import Dtype, DtypeChoice
 
 PROCESSOR_NAMES = ("local", "cpu")
 """Names of this machine's processor."""
@@ -24,11 +27,13 @@ class EmbeddingModel:
         checkpoint: what its folder says.
         tokenizer: texts to ids.
         engine: ids to vectors.
+        automatic: whether its dtype was not asked for.
     """
 
     checkpoint: Checkpoint
     tokenizer: TextTokenizer
     engine: Engine
+    automatic: bool = False
 
 
 def load_model(
@@ -36,7 +41,7 @@ def load_model(
     *,
     revision: str | None = None,
     device: str = "local",
-    dtype: Dtype | None = None,
+    dtype: Dtype | Literal["auto"] | None = None,
     max_length: int | None = None,
     truncation_side: TruncationSide | None = None,
     threads: int | None = None,
@@ -48,7 +53,8 @@ def load_model(
         model: hub id, folder, or None for the default model.
         revision: commit, branch or tag on the hub.
         device: `local` or `cpu` for this machine's processor; `cuda` or `cuda:1` for a graphics card.
-        dtype: dtype of the matrix products; None for fp32 on a processor and bf16 on a card.
+        dtype: dtype of the matrix products; `auto` for bf16 on a card, and on a processor for the faster of fp32 and
+            bf16 (`kept_choice`); None for the one that is configured, else `auto`.
         max_length: most tokens of a text; None for the model's own limit.
         truncation_side: where texts over the limit lose tokens; None for the model's own side.
         threads: cores of the processor to keep busy; None for all that the process may use.
@@ -66,17 +72,46 @@ def load_model(
     refuse_remote_code(trust_remote_code)
     checkpoint = read_checkpoint(locate_model(model, revision))
     tokenizer = TextTokenizer(checkpoint, max_length, truncation_side)
-    return EmbeddingModel(checkpoint, tokenizer, _engine(checkpoint, device, dtype, threads))
+    asked = dtype or (load_configuration().dtype if device in PROCESSOR_NAMES else None) or "auto"
+    if asked != "auto":
+        return EmbeddingModel(checkpoint, tokenizer, _engine(checkpoint, device, asked, threads))
+    fastest = _fastest(checkpoint, threads) if device in PROCESSOR_NAMES else "bf16"
+    return EmbeddingModel(
+        checkpoint, tokenizer, _engine(checkpoint, device, fastest, threads), automatic=True
+    )
 
 
-def _engine(checkpoint: Checkpoint, device: str, dtype: Dtype | None, threads: int | None) -> Engine:
+def kept_choice(checkpoint: Checkpoint, machine: str) -> DtypeChoice | None:
+    """Return which dtype a processor runs a model in, or None where that was not measured as things are now.
+
+    Args:
+        checkpoint: the model.
+        machine: identity of the processor, with the cores that are used.
+    """
+    from farthing.catalog.calibrations import load_dtype_choice
+
+    choice = load_dtype_choice(checkpoint.name, machine)
+    if choice is None or choice.versions != library_versions() or choice.revision != checkpoint.revision:
+        return None
+    return choice
+
+
+def _fastest(checkpoint: Checkpoint, threads: int | None) -> Dtype:
+    from farthing.catalog.calibrations import dtype_by_units
+
+    machine = replace(this_machine(), cores=threads or available_cores()).identity
+    choice = kept_choice(checkpoint, machine)
+    return dtype_by_units(machine) if choice is None else choice.dtype
+
+
+def _engine(checkpoint: Checkpoint, device: str, dtype: Dtype, threads: int | None) -> Engine:
     if device in PROCESSOR_NAMES:
         from farthing.engine.openvino.engine import OpenVinoEngine
 
-        return OpenVinoEngine(checkpoint, dtype or "fp32", threads)
+        return OpenVinoEngine(checkpoint, dtype, threads)
     from farthing.engine.torch.cards import card_name
 
     card = card_name(device)
     from farthing.engine.torch.engine import TorchEngine
 
-    return TorchEngine(checkpoint, dtype or "bf16", card)
+    return TorchEngine(checkpoint, dtype, card)

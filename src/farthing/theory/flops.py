@@ -168,10 +168,17 @@ def operations(shape: ModelShape, batch: int, length: int, bytes_per_value: int)
         weight_bytes=shape.relative_rows * h * bytes_per_value,
         activation_bytes=_relative_products(shape) * 2 * a * bytes_per_value,
     )
+    convolution = Operation(
+        name="convolution",
+        flops=2 * tokens * shape.convolution * h * h,
+        weight_bytes=(shape.convolution * h + 1) * h * bytes_per_value,
+        activation_bytes=2 * tokens * h * bytes_per_value,
+    )
     return (
         gather,
         *([projection] if shape.embedding_size else []),
         *([relative] if shape.relative_rows else []),
+        *([convolution] if shape.convolution else []),
         linear("qkv projection", h, a + 2 * kv, shape.attention_bias, a + 2 * kv),
         Operation(
             name="attention",

@@ -63,6 +63,8 @@ class ModelShape:
             a pass to multiply all its queries or keys with (DeBERTa); 0 when there is none.
         relative_scores: how many such products each layer adds to its scores: with queries, with keys, or both.
         relative_norm: whether that table is normalised.
+        convolution: tokens that a convolution beside the first layer mixes (DeBERTa v2), with a bias and a norm; 0
+            when there is none.
         linear_bits: bits of one weight of the layers' matrices as they are kept, scales and zero points among them;
             None where they are as wide as the activations.
         table_bits: likewise of the embedding tables.
@@ -115,6 +117,7 @@ class ModelShape:
     relative_rows: int = 0
     relative_scores: int = 0
     relative_norm: bool = False
+    convolution: int = 0
     linear_bits: float | None = None
     table_bits: float | None = None
     score_cap: float | None = None
@@ -195,7 +198,8 @@ class ModelShape:
 
         Of the experts those that the token uses, and the router that chooses them.
         """
-        return self._linear_parameters(self.experts_per_token) + self.hidden * self.embedding_size
+        once = self.embedding_size + self.convolution * self.hidden
+        return self._linear_parameters(self.experts_per_token) + once * self.hidden
 
     @property
     def embedding_parameters(self) -> int:
@@ -222,6 +226,7 @@ class ModelShape:
             + self.norm_parameters
             + self.relative_buckets * self.heads
             + self.relative_rows * self.hidden
+            + (self.convolution * self.hidden + 1) * self.hidden * (self.convolution > 0)
         )
 
     @property
@@ -240,7 +245,7 @@ class ModelShape:
         narrower = (
             self.norm_width * (self.hidden - self.table_width) // self.hidden if self.embedding_norm else 0
         )
-        return (self.norms + self.relative_norm) * self.norm_width + heads - narrower
+        return (self.norms + self.relative_norm + (self.convolution > 0)) * self.norm_width + heads - narrower
 
     @property
     def norms(self) -> int:

@@ -6,11 +6,11 @@ A pass takes the sum of its kernels (`efficiency.operation_s`), or the time to l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from farthing.errors import InputError
-from farthing.theory.devices import DTYPE_BYTES, ModelCalibration
+from farthing.theory.devices import DTYPE_BYTES, FOUR_BITS, ModelCalibration
 from farthing.theory.efficiency import (
     CALIBRATED_ERROR,
     CPU_SHARES,
@@ -78,7 +78,7 @@ class StepModel:
     model_calibration: ModelCalibration | None = None
 
     def __post_init__(self) -> None:
-        """Check that rates and calibration belong together.
+        """Check that rates and calibration belong together; keep weights in 4 bits for products in 4 bits.
 
         Raises:
             InputError: the model was calibrated in another dtype.
@@ -89,6 +89,9 @@ class StepModel:
                 f"{measured.model} was calibrated in {measured.dtype}, the device in {self.rates.dtype}: "
                 "run `farthing calibrate` again"
             )
+        four_bits = FOUR_BITS.get(self.rates.dtype)
+        if four_bits is not None and self.shape.linear_bits is None:
+            object.__setattr__(self, "shape", replace(self.shape, linear_bits=four_bits))
 
     @property
     def basis(self) -> Basis:

@@ -359,7 +359,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"rate": 1, "devices": ["l4", "t4"], "calibration": "x.json"},
         "belongs to one",
     ),
-    "no such dtype": ({"rate": 1, "dtype": "fp4"}, "unknown dtype 'fp4'"),
+    "no such dtype": ({"rate": 1, "dtype": "fp2"}, "unknown dtype 'fp2'"),
     "no such profile": ({"rate": 1, "lengths": "tweets"}, "'tweets'"),
     "no budget": ({"rate": 1, "max_usd_per_hour": 0}, "most USD per hour is 0"),
     "no threads": ({"rate": 1, "host_threads": 0}, "host threads is 0"),

@@ -256,9 +256,10 @@ def test_a_module_with_code_of_its_own_is_refused(folder: Path, module: str) -> 
     assert f"{module!r} is code of its own" in refusal(folder, UnsupportedModelError)
 
 
-def test_a_transformer_in_a_folder_of_its_own_is_refused(folder: Path) -> None:
-    write(folder / "modules.json", [{"type": f"{OLD}Transformer", "path": "0_Transformer"}])
-    assert "'0_Transformer'" in refusal(folder, UnsupportedModelError)
+def test_a_transformer_that_is_not_the_first_module_is_refused(folder: Path) -> None:
+    rows = [{"type": f"{OLD}Transformer", "path": place} for place in ("", "1_Transformer")]
+    write(folder / "modules.json", rows)
+    assert "it must be the first" in refusal(folder, UnsupportedModelError)
 
 
 def test_without_a_normalize_module_it_is_not_normalised(folder: Path) -> None:

@@ -314,7 +314,7 @@ def test_activations(name: str, kind: str) -> None:
     ("config", "named"),
     [
         ({"model_type": "longt5", "architectures": ["T5Model"]}, ["'longt5'", "T5Model", "bert", "qwen3"]),
-        ({"architectures": ["T5Model"]}, ["T5Model", "bert", "qwen3"]),
+        ({"architectures": ["LongT5Model"]}, ["LongT5Model", "bert", "qwen3"]),
         ({}, ["bert", "qwen3"]),
         ({"model_type": ["bert"]}, ["bert", "qwen3"]),
         (BERT | {"is_decoder": True}, ["is_decoder"]),

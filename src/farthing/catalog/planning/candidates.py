@@ -179,7 +179,7 @@ def _measured(model: str, choice: DeviceChoice, names: Sequence[str]) -> dict[st
         return {}
     from farthing.catalog.calibrations import kept_calibration, load_model_calibration
 
-    machine = kept_calibration(cast("Dtype | None", choice.dtype) or "fp32")
+    machine = kept_calibration(cast("Dtype | None", choice.dtype), model=model)
     return {LOCAL: (machine, load_model_calibration(model, machine))}
 
 

@@ -82,7 +82,8 @@ def plan(
         devices: names in the catalog, or `local` for this machine as it was calibrated; None for all that have a
             price, or local when a calibration is given.
         max_usd_per_hour: budget for all replicas together.
-        dtype: dtype of weights and activations; None for bf16, or fp16 where a device lacks it, and fp32 for local.
+        dtype: dtype of weights and activations; None or `auto` for bf16, or fp16 where a device lacks it, and for
+            local what it would run in.
         usd_per_hour: price of the one device in `devices`; None for the catalog's, or the configuration's for local.
         calibration: file that `farthing calibrate --output` wrote, for the one device in `devices`.
         host_threads: threads of the server's host path; None for what was published or measured.
@@ -130,7 +131,7 @@ def plan(
     choice = DeviceChoice(
         devices=devices,
         spot=spot,
-        dtype=dtype,
+        dtype=None if dtype == "auto" else dtype,
         usd_per_hour=usd_per_hour,
         calibration=calibration,
         host_threads=host_threads,
@@ -175,6 +176,7 @@ def plan(
         sensitivity=sensitivity(rows, field.newest_quotes),
         padding=padding_wastes(texts),
         notes=(
+            *resolved.notes,
             *field.notes,
             *trace_notes(arrivals),
             *cut_notes(given, limit),
@@ -240,7 +242,7 @@ def plan_corpus(
     choice = DeviceChoice(
         devices=devices,
         spot=spot,
-        dtype=dtype,
+        dtype=None if dtype == "auto" else dtype,
         usd_per_hour=usd_per_hour,
         calibration=calibration,
         host_threads=host_threads,
@@ -265,6 +267,7 @@ def plan_corpus(
         ),
         padding=padding_wastes(texts),
         notes=(
+            *resolved.notes,
             *field.notes,
             "every device is busy to the end; starting it and loading the model are not counted",
             *cut_notes(given, limit),

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import random
 import statistics
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import numpy as np
 
 from farthing.catalog.calibrations import save_calibration, save_model_calibration
+from farthing.engine.calibration.dtypes import ensure_dtype_chosen
 from farthing.engine.calibration.gemm_peak import measure_gemm_peak
 from farthing.engine.calibration.kept import identity_of, kept_calibrations
-from farthing.engine.calibration.saturation import measured_steps, saturating_tokens, timed_step
-from farthing.engine.contract import Engine, Ids, Lane
+from farthing.engine.calibration.saturation import measured_steps, run_side_by_side, saturating_tokens
+from farthing.engine.contract import Engine
 from farthing.engine.load import EmbeddingModel
 from farthing.engine.machine import PROCESSOR, library_versions
 from farthing.engine.torch.cards import copy_bandwidth
@@ -49,7 +49,9 @@ def ensure_calibrated(
     """
     kept = kept_calibrations(model)
     machine = kept[0] or calibrate_machine(model.engine, notify)
-    return machine, kept[1] or calibrate_model(model, machine, run_text, notify)
+    measured = kept[1] or calibrate_model(model, machine, run_text, notify)
+    ensure_dtype_chosen(model, notify)
+    return machine, measured
 
 
 def calibrate_machine(engine: Engine, notify: Notify = lambda _: None) -> Calibration:
@@ -131,7 +133,7 @@ def _step_times(model: EmbeddingModel) -> tuple[StepTimes, float]:
                 generator.integers(0, model.checkpoint.shape.vocabulary, length, np.int32)
                 for _ in range(n // length)
             ]
-            seconds = _run_side_by_side(lanes, ids)
+            seconds = run_side_by_side(lanes, ids)
             if not samples[length, n]:
                 first_extra.extend(max(0.0, line[0] - statistics.median(line[1:])) for line in seconds)
             samples[length, n].extend(time for line in seconds for time in line[1:])
@@ -141,26 +143,6 @@ def _step_times(model: EmbeddingModel) -> tuple[StepTimes, float]:
         for length in lengths
     )
     return StepTimes(lengths, tokens, grid), statistics.median(first_extra)
-
-
-def _run_side_by_side(lanes: Sequence[Lane], ids: Sequence[Ids], seconds: float = 0.15) -> list[list[float]]:
-    """Run the same step on all lanes at once for a while and return each lane's step times.
-
-    Raises:
-        EngineError: a lane gave no vectors.
-    """
-    ready = threading.Barrier(len(lanes))
-
-    def run(lane: Lane) -> list[float]:
-        times: list[float] = []
-        ready.wait()
-        end = time.perf_counter() + seconds
-        while len(times) < 2 or time.perf_counter() < end:
-            times.append(timed_step(lane, ids))
-        return times
-
-    with ThreadPoolExecutor(len(lanes)) as pool:
-        return list(pool.map(run, lanes))
 
 
 def _tokenization_s_per_token(model: EmbeddingModel) -> float:

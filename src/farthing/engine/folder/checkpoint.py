@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 from farthing.catalog.model_files import read_json_object
 from farthing.catalog.text_limit import folder_limit, transformer_file
 from farthing.engine.folder.files import require_tokenizer, weight_files, weights_sha256
-from farthing.engine.folder.head import DenseShape, Head, Pooling, read_head
+from farthing.engine.folder.head import DenseShape, Head, Pooling, read_head, transformer_folder
 from farthing.engine.folder.locate import LocatedModel
 from farthing.engine.folder.refusals import SETTINGS_FILE, refuse_architecture, refuse_other_kinds
 from farthing.engine.folder.static import StaticTable, read_static
@@ -36,7 +36,7 @@ class Checkpoint:
 
     Attributes:
         name: what to call the model.
-        folder: where it is.
+        folder: where its transformer and tokenizer are.
         weights: the safetensors files of the transformer: one, or the shards, sorted.
         commit: the hub's; None for a folder that is of no hub.
         shape: its transformer.
@@ -103,17 +103,20 @@ def read_checkpoint(located: LocatedModel) -> Checkpoint:
     static = read_static(folder, name)
     if static is not None:
         return _static_checkpoint(located, static)
-    config = read_json_object(folder / "config.json")
-    shape = shape_from_config(config, str(folder / "config.json"))
-    refuse_architecture(name, folder, config, shape)
-    weights = weight_files(folder, name)
-    require_tokenizer(folder, name)
+    inner = transformer_folder(folder)
+    if inner != folder:
+        refuse_other_kinds(inner)
+    config = read_json_object(inner / "config.json")
+    shape = shape_from_config(config, str(inner / "config.json"))
+    refuse_architecture(name, inner, config, shape)
+    weights = weight_files(inner, name)
+    require_tokenizer(inner, name)
     head = read_head(folder, config, shape.hidden, name)
-    limit = folder_limit(folder)
+    limit = folder_limit(inner)
     prompts, default_prompt = _read_prompts(folder / SETTINGS_FILE)
     return Checkpoint(
         name=name,
-        folder=folder,
+        folder=inner,
         weights=weights,
         commit=located.revision,
         shape=shape,
@@ -122,8 +125,8 @@ def read_checkpoint(located: LocatedModel) -> Checkpoint:
         dense=head.dense,
         normalize=head.normalize,
         max_length=shape.max_positions if limit is None else min(limit.tokens, shape.max_positions),
-        truncation_side=_truncation_side(folder / "tokenizer_config.json"),
-        lowercase=bool(_read_optional(transformer_file(folder)).get("do_lower_case", False)),
+        truncation_side=_truncation_side(inner / "tokenizer_config.json"),
+        lowercase=bool(_read_optional(transformer_file(inner)).get("do_lower_case", False)),
         prompts=prompts,
         default_prompt=default_prompt,
     )

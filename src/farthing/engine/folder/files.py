@@ -11,7 +11,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from farthing.catalog.model_files import read_json_object
+from farthing.catalog.model_files import other_weights, read_json_object
 from farthing.errors import ModelError, UnsupportedModelError
 
 WEIGHTS_FILE = "model.safetensors"
@@ -44,6 +44,9 @@ def weight_files(folder: Path, name: str) -> tuple[Path, ...]:
             f"{folder}: has {pickled} and no {WEIGHTS_FILE}; a pickle can run code when it is read, and Farthing "
             f"loads safetensors only: {conversion(name)}"
         )
+    held = other_weights(folder)
+    if held is not None:
+        raise UnsupportedModelError(f"{folder}: {held}: {WEIGHTS_FILE} is missing; {conversion(name)}")
     raise ModelError(
         f"{folder}: {WEIGHTS_FILE} is missing; Farthing loads safetensors only. If the model has others: "
         f"{conversion(name)}"

@@ -156,9 +156,9 @@ def _check_first(folder: Path, kind: str, index: int, place: str) -> Pooling | N
         if index:
             _refuse(folder, f"StaticEmbedding is module {index}: it must be the first")
         return "mean"
-    if index or PurePath(place) != PurePath():
-        _refuse(folder, f"Transformer is module {index} in {place!r}: it must be the first, in no folder")
-    _check_transformer(transformer_file(folder))
+    if index:
+        _refuse(folder, f"Transformer is module {index}: it must be the first")
+    _check_transformer(transformer_file(folder / place))
     return None
 
 
@@ -179,6 +179,16 @@ def module_rows(folder: Path) -> list[tuple[str, str]]:
         if PurePath(place).is_absolute() or ".." in PurePath(place).parts:
             raise ModelError(f"{path}: the path {place!r} leads out of the model's folder")
     return rows
+
+
+def transformer_folder(folder: Path) -> Path:
+    """Return where a model's transformer is: its folder, or in early layouts one inside it, `0_Transformer`.
+
+    Raises:
+        ModelError: modules.json is no list of modules, or a folder leads out of the model's.
+    """
+    rows = module_rows(folder)
+    return folder / rows[0][1] if rows and rows[0][0].endswith(".Transformer") else folder
 
 
 def _bare_pooling(config: Config) -> Pooling:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-from farthing.catalog.model_files import hub_folder
+from farthing.catalog.model_files import hub_folder, other_weights
 from farthing.errors import ModelError, ModelUnavailableError
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -65,6 +65,11 @@ def locate_model(model: str | None, revision: str | None = None) -> LocatedModel
         ) from error
     if is_folder:
         if not any((path / file).is_file() for file in _MARKS):
+            held = other_weights(path)
+            if held is not None:
+                raise ModelError(
+                    f"{name}: {held}; give the folder or hub id of the model that they were made from"
+                )
             raise ModelError(
                 f"{name}: no config.json in this folder; give a folder in Hugging Face or "
                 "sentence-transformers layout"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from farthing.catalog.model_files import read_json_object
+from farthing.catalog.model_files import adapter_refusal, read_json_object
 from farthing.catalog.text_limit import transformer_file
 from farthing.engine.folder.head import MODULES_FILE, module_rows
 from farthing.engine.folder.weight_names import SUPPORTED_FAMILIES
 from farthing.errors import UnsupportedModelError
+from farthing.theory.families.stored_bits import quantization_method
 from farthing.theory.families.values import Config
 from farthing.theory.shapes import ModelShape
 
@@ -95,8 +96,8 @@ def refuse_architecture(name: str, folder: Path, config: Config, shape: ModelSha
         problem = f"mixtures of experts yet, and this model has {shape.experts}"
     elif shape.rotary_scaling is not None:
         problem = f"scaled rotary positions yet, and this model has rope_type {shape.rotary_scaling!r}"
-    elif config.get("quantization_config"):
-        problem = "quantized checkpoints (quantization_config); use the model that this one was made from"
+    elif (method := quantization_method(config, str(folder))) is not None:
+        problem = f"quantized checkpoints (quantization_config: {method}); use the model that this one was made from"
     if problem is not None:
         raise UnsupportedModelError(
             f"{name}: {folder / 'config.json'}: the engine does not run {problem}; `farthing explain` prices it"
@@ -123,11 +124,7 @@ def _signs(folder: Path) -> Iterator[tuple[Path, str, str]]:
         if stated.get("query_expansion") is not None:
             yield transformer, "query_expansion", _MULTI
     if (folder / "adapter_config.json").is_file():
-        yield (
-            folder / "adapter_config.json",
-            "an adapter",
-            "not a whole model: merge it into the one it is for",
-        )
+        raise UnsupportedModelError(adapter_refusal(folder / "adapter_config.json", str(folder)))
     yield from _config_signs(folder)
 
 

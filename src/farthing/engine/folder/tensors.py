@@ -77,6 +77,11 @@ class TensorFile:
         """Say whether there is a tensor of that name."""
         return name in self._entries
 
+    @property
+    def kinds(self) -> set[str]:
+        """The types that its tensors are stored in, as the format names them."""
+        return {kind for kind, *_ in self._entries.values()}
+
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a tensor."""
         return self._entries[name][1]

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from farthing.errors import UnsupportedModelError
 from farthing.theory.families import decoders, encoders, rotary_encoders, t5, towers
-from farthing.theory.families.stored_bits import stored_bits
+from farthing.theory.families.stored_bits import stored_bits, unquantized_share
 from farthing.theory.families.values import Config, architecture, count
 from farthing.theory.shapes import ModelShape
 
@@ -42,8 +42,12 @@ def shape_from_config(config: Config, source: str) -> ModelShape:
         )
     if model_type == "bert" and config.get("alibi_starting_size") is not None:
         family = towers.mosaic_bert
+    shape = family(config, source)
     linear, table = stored_bits(config, source)
-    return replace(family(config, source), linear_bits=linear, table_bits=table)
+    if linear is not None:
+        wide = unquantized_share(config, source, shape)
+        linear += wide * max(0, 16 - linear)
+    return replace(shape, linear_bits=linear, table_bits=table)
 
 
 def model_type_of(config: Config) -> object:

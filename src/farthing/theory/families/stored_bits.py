@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from farthing.errors import ModelError
 from farthing.theory.families.values import Config
+from farthing.theory.shapes import ModelShape
 
 _SCALE = 16
 """Bits of a scale, or of a zero point where it is no integer: they are fp16 or bf16."""
@@ -26,6 +28,13 @@ _FORMATS: Mapping[str, float] = {
 """Bits of formats whose scales are of 8 bits, one for 16 or 32 weights."""
 
 _BITS = ("bits", "w_bit", "num_bits", "nbits", "weight_bits", "wbits")
+_LEFT_OUT = (
+    "ignore",
+    "modules_to_not_convert",
+    "llm_int8_skip_modules",
+    "exclude_modules",
+    "modules_to_not_quantize",
+)
 _GROUP = ("group_size", "q_group_size")
 
 
@@ -54,6 +63,48 @@ def quantization_method(config: Config, source: str) -> str | None:
     """
     settings = _settings(config, source)
     return None if settings is None else _method(settings) or "unnamed"
+
+
+def unquantized_share(config: Config, source: str, shape: ModelShape) -> float:
+    """Return the share of the layers' weights whose matrices the quantization leaves out by name; they are of 16 bits.
+
+    Names are those of decoders in transformers; of other models none is known, and the share is 0.
+
+    Raises:
+        ModelError: what is there is no object.
+    """
+    settings = _settings(config, source) or {}
+    listed = [name for key in _LEFT_OUT for name in _list(settings.get(key))]
+    listed += [name for name, value in settings.items() if value is False and ".layers." in name]  # MLX
+    listed = [name for name in listed if name not in ("lm_head", "model.embed_tokens")]
+    if not listed or not shape.mlp_parameters or shape.experts:
+        return 0.0
+    h, a, kv = shape.hidden, shape.attention_width, shape.kv_width
+    sizes = {f"self_attn.{name}_proj": h * width for name, width in zip("qkvo", (a, kv, kv, a), strict=True)}
+    sizes |= {
+        f"mlp.{name}_proj": h * shape.intermediate for name in ("gate", "up", "down")[-shape.mlp_matrices :]
+    }
+    left_out = sum(
+        size
+        for layer in range(shape.layers)
+        for name, size in sizes.items()
+        if any(_names(pattern, f"model.layers.{layer}.{name}") for pattern in listed)
+    )
+    return left_out / (shape.layers * sum(sizes.values()))
+
+
+def _list(value: Any) -> list[str]:
+    return [str(name) for name in value] if isinstance(value, list) else []
+
+
+def _names(pattern: str, module: str) -> bool:
+    """Return whether an entry names a module: a regular expression, a glob, or some of its parts in a row."""
+    if pattern.startswith("re:"):
+        try:
+            return re.match(pattern[3:], module) is not None
+        except re.error:
+            return False
+    return fnmatchcase(module, pattern) or f".{pattern}." in f".{module}."
 
 
 def _settings(config: Config, source: str) -> Config | None:
@@ -151,8 +202,8 @@ def _modelopt(settings: Config) -> float | None:
     for name, bits in _FORMATS.items():
         if name in algorithm:
             return bits
-    bits = re.search(r"w(\d)|(?:fp|int)(\d)", algorithm)
-    width = float(bits.group(1) or bits.group(2)) if bits else None
+    found = re.search(r"w(\d)|(?:fp|int)(\d)", algorithm)
+    width = float(found.group(1) or found.group(2)) if found else None
     return _with_groups(width, _number(inner, "group_size") if width == 4 else None, _SCALE)
 
 

@@ -35,7 +35,9 @@ def clip(config: Config, source: str) -> ModelShape:
     text = _text(config, source) if config.get("model_type") == "clip" else config
     text = {**_CLIP, **text}
     quick = text.get("hidden_act", "quick_gelu") == "quick_gelu"
-    shape = bert_shape({**text, "hidden_act": "gelu"} if quick else text, source, "clip", token_types=0)
+    shape = bert_shape(
+        {**text, "hidden_act": "gelu"} if quick else text, source, _family(config, "clip"), token_types=0
+    )
     return replace(
         shape,
         activation="quick_gelu" if quick else activation(text, "hidden_act", source, "gelu"),
@@ -47,17 +49,24 @@ def clip(config: Config, source: str) -> ModelShape:
 
 def qwen2_vl(config: Config, source: str) -> ModelShape:
     """Return the shape of the text tower of a Qwen2-VL or Qwen2.5-VL, whose keys older files have at the top."""
-    return replace(decoders.qwen2(_text(config, source, flat=True), source), family="qwen2_vl")
+    return replace(
+        decoders.qwen2({"rms_norm_eps": 1e-5, **_text(config, source, flat=True)}, source),
+        family=_family(config, "qwen2_vl"),
+    )
 
 
 def qwen3_vl(config: Config, source: str) -> ModelShape:
     """Return the shape of the text tower of a Qwen3-VL."""
-    return replace(decoders.qwen3(_text(config, source, flat=True), source), family="qwen3_vl")
+    return replace(
+        decoders.qwen3(_text(config, source, flat=True), source), family=_family(config, "qwen3_vl")
+    )
 
 
 def qwen3_vl_moe(config: Config, source: str) -> ModelShape:
     """Return the shape of the text tower of a Qwen3-VL with experts."""
-    return replace(decoders.qwen3_moe(_text(config, source, flat=True), source), family="qwen3_vl_moe")
+    return replace(
+        decoders.qwen3_moe(_text(config, source, flat=True), source), family=_family(config, "qwen3_vl_moe")
+    )
 
 
 def dpr(config: Config, source: str) -> ModelShape:
@@ -69,23 +78,27 @@ def deberta_v2(config: Config, source: str) -> ModelShape:
     """Return the shape of a DeBERTa v2 or v3: scores are also those with vectors of relative positions.
 
     Raises:
-        UnsupportedModelError: it has a convolution, or projects those vectors with matrices of their own.
+        UnsupportedModelError: it projects those vectors with matrices of their own, or its convolution has groups.
     """
-    if count(config, "conv_kernel_size", source, default=0, least=0):
-        raise UnsupportedModelError(
-            f"{source}: conv_kernel_size: DeBERTa is priced without a convolution only"
-        )
     shape = bert_shape(
-        config,
+        {"layer_norm_eps": 1e-7, **config},
         source,
-        "deberta_v2",
+        "deberta-v2",
         token_types=count(config, "type_vocab_size", source, default=0, least=0),
     )
     width = count(config, "embedding_size", source, default=shape.hidden)
     if width != shape.hidden:
         raise UnsupportedModelError(f"{source}: embedding_size {width} is not supported, only hidden_size")
     learned = flag(config, "position_biased_input", source, default=True)
-    shape = shape if learned else replace(shape, positions="none")
+    if config.get("conv_groups", 1) != 1:
+        raise UnsupportedModelError(
+            f"{source}: conv_groups {config['conv_groups']!r} is not supported, only 1"
+        )
+    shape = replace(
+        shape,
+        positions="learned" if learned else "none",
+        convolution=count(config, "conv_kernel_size", source, default=0, least=0),
+    )
     if not flag(config, "relative_attention", source):
         return shape
     kinds = config.get("pos_att_type") or ()
@@ -107,6 +120,10 @@ def mosaic_bert(config: Config, source: str) -> ModelShape:
     """Return the shape of a MosaicBERT: a BERT with ALiBi and a gated MLP whose projection back alone has a bias."""
     shape = bert_shape(config, source, "mosaic_bert")
     return replace(shape, positions="alibi", gated_mlp=True, mlp_up_bias=False)
+
+
+def _family(config: Config, default: str) -> str:
+    return str(config.get("model_type", default))
 
 
 def _span(config: Config, key: str) -> int:

@@ -181,7 +181,9 @@ def test_texts_that_are_cut_are_counted_or_refused(tmp_path: Path) -> None:
 
 def test_no_dtype_is_measured_for_it(tmp_path: Path) -> None:
     """There is no product to be faster in bf16, and English may be all unknown."""
-    assert choose_dtype(load_model(str(FOLDERS["wordpiece"].save(tmp_path / "model")))) is None
+    model = load_model(str(FOLDERS["wordpiece"].save(tmp_path / "model")), dtype="auto")
+    assert model.engine.dtype == "fp32"
+    assert choose_dtype(model) is None
 
 
 @pytest.mark.parametrize("text", ["", "   ", "zzz"])

@@ -19,8 +19,10 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize,
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 import farthing
+from farthing.engine.calibration.dtypes import choose_dtype
 from farthing.engine.folder.checkpoint import read_checkpoint
 from farthing.engine.folder.locate import locate_model
+from farthing.engine.load import load_model
 from farthing.engine.text.tokenization import TextTokenizer
 from farthing.errors import InputError, ModelError
 from ways import WAYS, lane_of
@@ -175,6 +177,13 @@ def test_texts_that_are_cut_are_counted_or_refused(tmp_path: Path) -> None:
             embedder.encode(["a", "water" * 12])
         with pytest.raises(InputError, match=r"text 1 has 5 tokens"):
             embedder.encode(["river", "a b c a b"])
+
+
+def test_no_dtype_is_measured_for_it(tmp_path: Path) -> None:
+    """There is no product to be faster in bf16, and English may be all unknown."""
+    model = load_model(str(FOLDERS["wordpiece"].save(tmp_path / "model")), dtype="auto")
+    assert model.engine.dtype == "fp32"
+    assert choose_dtype(model) is None
 
 
 @pytest.mark.parametrize("text", ["", "   ", "zzz"])

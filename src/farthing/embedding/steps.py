@@ -274,7 +274,7 @@ class Run:
 
     Attributes:
         totals: what was done so far.
-        prompt: token ids of the prompt, where they are reused or not pooled; else None.
+        prompt: token ids of the prompt, None for none.
         on_first_window: called when the first window is tokenized and before any step runs.
     """
 
@@ -292,9 +292,7 @@ class Run:
     ) -> None:
         path.lanes.require_open()
         self.totals = Totals()
-        checkpoint = path.model.checkpoint
-        matters = bool(prompt) and (checkpoint.reuses_prefixes or not checkpoint.pools_prompt)
-        self.prompt: Ids | None = path.model.tokenizer.prompt(prompt) if matters else None
+        self.prompt: Ids | None = path.model.tokenizer.prompt(prompt) if prompt else None
         self._maker = WindowMaker(
             path.model.tokenizer,
             path.model.engine.dimension,

@@ -97,6 +97,8 @@ def kept_choice(checkpoint: Checkpoint, machine: str) -> DtypeChoice | None:
 
 
 def _fastest(checkpoint: Checkpoint, threads: int | None) -> Dtype:
+    if not checkpoint.shape.layers:  # nothing is multiplied
+        return "fp32"
     from farthing.catalog.calibrations import dtype_by_units
 
     machine = replace(this_machine(), cores=threads or available_cores()).identity

@@ -46,12 +46,15 @@ def ensure_dtype_chosen(model: EmbeddingModel, notify: Callable[[str], None] = l
 def choose_dtype(model: EmbeddingModel, notify: Callable[[str], None] = lambda _: None) -> DtypeChoice | None:
     """Measure a model in both dtypes of a processor, keep the choice and return it; takes about 3 s for a small model.
 
-    Returns None where the processor has no bf16 units, or not the memory to load the model a second time.
+    Returns None where the processor has no bf16 units, or not the memory to load the model a second time, and for a
+    static model, which multiplies no matrices.
     """
     from farthing.catalog.calibrations import save_dtype_choice
     from farthing.engine.openvino.engine import OpenVinoEngine
 
     engine, checkpoint, machine = model.engine, model.checkpoint, this_machine()
+    if not checkpoint.shape.layers:
+        return None
     if checkpoint.shape.total_parameters * DTYPE_BYTES["fp32"] > _MOST_OF_MEMORY * machine.memory_bytes:
         return None
     try:

@@ -88,7 +88,7 @@ class TextTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._rows, self._types = checkpoint.shape.vocabulary, checkpoint.shape.token_types
-        self._adds_special = static is None
+        self._adds_special, self._pools_prompt = static is None, checkpoint.pools_prompt
         self._check_vocabulary()
         self._special = self._tokenizer.num_special_tokens_to_add(is_pair=False) if self._adds_special else 0
         if limit <= self._special:
@@ -144,10 +144,14 @@ class TextTokenizer:
         return TokenizedTexts(ids, lengths, truncated, time.perf_counter() - start)
 
     def prompt(self, text: str) -> Ids:
-        """Return the ids of a prompt as it stands before a text: without a special token at its end."""
+        """Return the ids of a prompt; where the model does not pool them, as they stand before a text.
+
+        That is without a special token at their end.
+        """
         (encoding,) = self._encodings([text])
-        ends = bool(encoding.ids) and bool(encoding.special_tokens_mask[-1])
-        return np.array(encoding.ids[:-1] if ends else encoding.ids, np.int32)
+        ids = np.array(encoding.ids, np.int32)
+        ends = not self._pools_prompt and len(ids) and encoding.special_tokens_mask[-1]
+        return ids[:-1] if ends else ids
 
     def refuse_longer(self, texts: Iterable[tuple[str, str]]) -> None:
         """Read every text, for those who do not want them cut.

@@ -16,6 +16,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore
 
 from farthing.embedding.embedder import Embedder
+from farthing.errors import InputError
 from farthing.langchain import FarthingEmbeddings
 
 TEXTS = ["how to bake bread", "parse a date from a string", "the capital of France"]
@@ -77,3 +78,15 @@ def test_without_the_package_the_extra_is_named() -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert done.stdout.startswith("MissingExtraError"), done.stdout
         assert f"pip install 'farthing[{extra}]'" in done.stdout
+
+
+@pytest.mark.parametrize("texts", ["one string", b"ab", {"a": "b"}, ["a", 5], ["a", None], ["a", ["b"]]])
+def test_what_is_no_list_of_texts_is_refused(tiny: Embedder, texts: Any) -> None:
+    with pytest.raises(InputError, match="text"):
+        FarthingEmbeddings(tiny).embed_documents(texts)
+
+
+@pytest.mark.parametrize("question", [5, None, b"a", ["a", "b"], {"a": "b"}, "\ud800"])
+def test_what_is_no_question_is_refused(tiny: Embedder, question: Any) -> None:
+    with pytest.raises(InputError, match="the question"):
+        FarthingEmbeddings(tiny).embed_query(question)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from farthing.embedding.embedder import Embedder
+from farthing.errors import InputError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its dependencies' own
@@ -78,3 +79,15 @@ def test_pickles_and_copies_are_made_by_settings(tiny_bert: Path, again: Any) ->
             )
             assert (len(vectors[0]), other.embed_batch_size) == (10, 7)
             assert other.model_name == embedding.model_name
+
+
+@pytest.mark.parametrize("texts", [["a", 5], ["a", None], ["a", ["b"]], ["a", b"b"]])
+def test_what_is_no_list_of_texts_is_refused(tiny: Embedder, texts: Any) -> None:
+    with pytest.raises(InputError, match="text"):
+        FarthingEmbedding(tiny).get_text_embedding_batch(texts)
+
+
+@pytest.mark.parametrize("question", [5, None, b"a", ["a", "b"], {"a": "b"}, "\ud800"])
+def test_what_is_no_question_is_refused(tiny: Embedder, question: Any) -> None:
+    with pytest.raises(InputError, match="the question"):
+        FarthingEmbedding(tiny).get_query_embedding(question)

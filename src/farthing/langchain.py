@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from farthing.embedding.embedder import Embedder
+from farthing.embedding.encode_options import require_texts
 from farthing.errors import missing_extra
 
 try:
@@ -32,11 +33,12 @@ class FarthingEmbeddings(Embeddings):
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return a vector for each text, with the model's prompt for documents if it has one."""
         vectors: list[list[float]] = self.embedder.encode_document(
-            texts, truncate_dim=self.truncate_dim
+            require_texts(texts), truncate_dim=self.truncate_dim
         ).tolist()
         return vectors
 
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of a question, with the model's prompt for questions if it has one."""
+        [text] = require_texts([text], "the question")
         vector: list[float] = self.embedder.encode_query(text, truncate_dim=self.truncate_dim).tolist()
         return vector

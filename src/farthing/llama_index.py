@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from farthing.embedding.embedder import Embedder
+from farthing.embedding.encode_options import require_texts
 from farthing.errors import missing_extra
 
 try:
@@ -48,6 +49,7 @@ class FarthingEmbedding(BaseEmbedding):
         return "FarthingEmbedding"
 
     def _get_query_embedding(self, query: str) -> list[float]:
+        [query] = require_texts([query], "the question")
         vector: list[float] = self._embedder.encode_query(query, truncate_dim=self._truncate_dim).tolist()
         return vector
 
@@ -56,7 +58,7 @@ class FarthingEmbedding(BaseEmbedding):
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         vectors: list[list[float]] = self._embedder.encode_document(
-            texts, truncate_dim=self._truncate_dim
+            require_texts(texts), truncate_dim=self._truncate_dim
         ).tolist()
         return vectors
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 import numpy as np
@@ -21,8 +22,11 @@ from farthing.embedding.encode_options import (
     EncodeOptions,
     as_asked,
     progress_bar,
+    require_flag,
     require_possible,
+    require_string,
     require_texts,
+    require_whole,
 )
 from farthing.embedding.formats import Precision, Values, VectorFormat
 from farthing.embedding.formatting import Formatter
@@ -133,10 +137,26 @@ class Embedder:
         given = dict(locals())  # a copy: whoever debugs would change it
         self._settings = {name: given[name] for name in given if name not in ("self", "notify")}
         started = time.perf_counter()
+        model = os.fspath(model) if isinstance(model, os.PathLike) else model
+        for argument, text in (("model", model), ("revision", revision), ("dtype", dtype), ("mode", mode)):
+            if text is not None:
+                require_string(text, argument)
+        require_string(device, "device")
+        for argument, number in (
+            ("max_length", max_length),
+            ("threads", threads),
+            ("cache_texts", cache_texts),
+        ):
+            if number is not None or argument == "cache_texts":
+                require_whole(number, argument)
+        require_flag(truncate, "truncate")
+        require_flag(trust_remote_code, "trust_remote_code")
         if usd_per_hour is None:
             usd_per_hour = load_configuration().usd_per_hour
-        elif not 0 <= usd_per_hour < math.inf:
-            raise InputError(f"USD per hour is {usd_per_hour}: give a number of at least 0")
+        elif isinstance(usd_per_hour, bool) or not (
+            isinstance(usd_per_hour, Real) and 0 <= usd_per_hour < math.inf
+        ):
+            raise InputError(f"USD per hour is {usd_per_hour!r}: give a number of at least 0")
         if cache_texts < 0:
             raise InputError(f"cache_texts {cache_texts}: give the number of vectors to keep, or 0")
         self.truncate = truncate
@@ -251,10 +271,10 @@ class Embedder:
                 dimension is out of range, or an argument asks for what is not to be had.
         """
         require_possible(output_value=output_value, device=device, own_device=self._device, pool=pool)
-        given = sentences if inputs is None else inputs
+        given, argument = (sentences, "sentences") if inputs is None else (inputs, "inputs")
         if given is None:
             raise InputError("no texts to encode; give one, or a list")
-        texts = require_texts([given] if isinstance(given, str) else given)
+        texts = require_texts([given] if isinstance(given, str) else given, argument)
         prefix = self.prefix(prompt_name, prompt)
         formatter = Formatter(
             self.model.checkpoint, precision, truncate_dim, normalize=normalize_embeddings, ranges=ranges
@@ -375,7 +395,10 @@ class Embedder:
             InputError: the model has no prompt of that name.
         """
         if prompt is not None:
+            require_string(prompt, "prompt")
             return prompt
+        if prompt_name is not None:
+            require_string(prompt_name, "prompt_name")
         checkpoint = self.model.checkpoint
         name = prompt_name or checkpoint.default_prompt
         if name is None:

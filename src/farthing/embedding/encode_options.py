@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any, TypedDict
 
+import numpy as np
 import numpy.typing as npt
 
 from farthing.embedding.formats import Precision, Values
@@ -32,26 +34,81 @@ class EncodeOptions(TypedDict, total=False):
     sentences: str | Sequence[str] | None
 
 
-def require_texts(texts: Iterable[str]) -> list[str]:
+def require_texts(texts: Iterable[str], argument: str = "texts") -> list[str]:
     """Return texts that came as Python objects, each of them usable.
 
+    Args:
+        texts: a sequence, an iterator, or a column of numpy, pandas or Arrow.
+        argument: what the caller knows them by.
+
     Raises:
-        InputError: `texts` is one string, or one of them is not a string or holds half of a surrogate pair.
+        InputError: `texts` is no run of texts, or one of them is not a string or holds half of a surrogate pair.
     """
-    if isinstance(texts, str):
-        raise InputError("texts is one string; give a list of texts")
-    checked = list(texts)
-    for row, text in enumerate(checked):
+    if type(texts) is not list:
+        texts = _in_order(texts, argument)
+    for row, text in enumerate(checked := list(texts)):
         if not isinstance(text, str):
-            raise InputError(f"text {row} is {type(text).__name__}, not str; convert it or leave it out")
+            raise InputError(
+                f"text {row} is {type(text).__name__}, not str; convert it or leave it out of {argument}"
+            )
         if not text.isascii():
-            try:
-                text.encode("utf-8")
-            except UnicodeEncodeError:
-                raise InputError(
-                    f"text {row} holds half of a surrogate pair, which is no text; fix it or leave it out"
-                ) from None
+            _require_encodable(text, f"text {row}", f" of {argument}")
     return checked
+
+
+def require_string(value: object, argument: str) -> None:
+    """Refuse what is given for a string and is none.
+
+    Raises:
+        InputError: it is something else, or holds half of a surrogate pair.
+    """
+    if not isinstance(value, str):
+        raise InputError(f"{argument} is {value!r}: give a string")
+    _require_encodable(value, argument)
+
+
+def require_whole(value: object, argument: str) -> None:
+    """Refuse what is given for a whole number and is none, such as True or "64".
+
+    Raises:
+        InputError: it is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise InputError(f"{argument} is {value!r}: give a whole number")
+
+
+def require_flag(value: object, argument: str) -> None:
+    """Refuse what is given for True or False and is neither, such as "no".
+
+    Raises:
+        InputError: it is something else.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{argument} is {value!r}: give True or False")
+
+
+def _in_order(texts: Any, argument: str) -> Iterable[Any]:
+    if isinstance(texts, str):
+        raise InputError(f"{argument} is one string; give a list of texts")
+    # Frames and tables iterate over their columns or their columns' names.
+    unusable = isinstance(texts, bytes | bytearray | memoryview | Mapping | set | frozenset)
+    if (
+        unusable
+        or hasattr(texts, "columns")
+        or not isinstance(texts, Iterable)
+        or getattr(texts, "ndim", 1) != 1
+    ):
+        raise InputError(f"{argument} is {type(texts).__name__}; give a list of texts, or one column of them")
+    return texts.to_pylist() if hasattr(texts, "to_pylist") else texts
+
+
+def _require_encodable(text: str, name: str, source: str = "") -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{name} holds half of a surrogate pair, which is no text; fix it or leave it out{source}"
+        ) from None
 
 
 def require_possible(*, output_value: str | None, device: Any, own_device: str, pool: Any) -> None:

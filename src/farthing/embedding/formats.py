@@ -135,7 +135,7 @@ def require_precision(name: str) -> Precision:
     Raises:
         InputError: there is no such precision.
     """
-    if name not in PRECISIONS:
+    if not isinstance(name, str) or name not in PRECISIONS:
         raise InputError(f"precision {name!r}: use one of {', '.join(PRECISIONS)}")
     return name
 
@@ -146,7 +146,12 @@ def require_ranges(ranges: npt.ArrayLike, dimension: int) -> Vectors:
     Raises:
         InputError: they have another shape, are not finite, or a greatest value is below its least.
     """
-    array = np.asarray(ranges, np.float32)
+    try:
+        array = np.asarray(ranges, np.float32)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"ranges is {str(ranges)[:100]!r}: give an array of numbers of shape (2, {dimension})"
+        ) from None
     if array.shape != (2, dimension):
         raise InputError(
             f"ranges have shape {array.shape}, not (2, {dimension}): give the least and the greatest value of each "

@@ -9,6 +9,7 @@ from itertools import accumulate, chain
 import numpy as np
 import numpy.typing as npt
 
+from farthing.embedding.encode_options import require_whole
 from farthing.embedding.formats import (
     VectorFormat,
     cut,
@@ -57,6 +58,8 @@ class Formatter:
         Raises:
             InputError: an unknown precision, a dimension out of range, or ranges that cannot be.
         """
+        if truncate_dim is not None:
+            require_whole(truncate_dim, "truncate_dim")
         if truncate_dim is not None and not 0 < truncate_dim <= checkpoint.dimension:
             raise InputError(f"{truncate_dim} dimensions: must be 1 to {checkpoint.dimension}")
         dimension = truncate_dim or checkpoint.dimension

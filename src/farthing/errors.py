@@ -24,8 +24,12 @@ __all__ = [
     "QueueFullError",
     "RowError",
     "UnsupportedModelError",
+    "excerpt",
     "missing_extra",
 ]
+
+_MOST_CHARACTERS = 2000
+"""Of a message."""
 
 _EXTRAS = {
     **dict.fromkeys(("huggingface_hub", "numpy", "openvino", "pyarrow", "tokenizers"), "cpu"),
@@ -42,6 +46,11 @@ class FarthingError(Exception):
     """Base of all errors that Farthing raises on purpose."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        """Keep the message; of one that quotes megabytes, the two ends."""
+        half = _MOST_CHARACTERS // 2
+        super().__init__(message if len(message) <= 2 * half else f"{message[:half]} … {message[-half:]}")
 
 
 class InputError(FarthingError, ValueError):
@@ -113,6 +122,15 @@ class QueueFullError(FarthingError):
 
 class EngineError(FarthingError, RuntimeError):
     """The engine failed while running a model."""
+
+
+def excerpt(value: object) -> str:
+    """Return how a value is written, as it can stand in a message: the start of a long one."""
+    try:
+        written = repr(value)
+    except (ValueError, RecursionError):  # an integer of more digits than Python writes; nested too deep
+        return f"{type(value).__name__} too large to show"
+    return written if len(written) <= 80 else f"{written[:79]}…"
 
 
 def missing_extra(error: BaseException, purpose: str) -> MissingExtraError | None:

@@ -167,12 +167,15 @@ class TestLookup:
         path.write_text('{"t": "a", "k": 1}\n{"t": "b", "k": 2}\n{"t": "c", "k": 3}\n')
         monkeypatch.chdir(tmp_path)
         about = open_source("c.jsonl", text_field="t", id_field="k", limit=2).describe()
-        header = read_header(output(tmp_path, random_vectors(2, 4), source=about.to_json()))
+        header = read_header(output(tmp_path, random_vectors(2, 4), source=about.published().to_json()))
+        assert str(tmp_path) not in str(header.metadata.values())
         monkeypatch.chdir("/")
-        source = source_from_header(header)
+        assert source_from_header(header) is None
+        source = source_from_header(header, str(tmp_path / "out.parquet"))
         assert source is not None
         assert list(source) == [("1", "a"), ("2", "b")]
         path.write_text(path.read_text() + "\n")
+        monkeypatch.chdir(tmp_path)
         assert source_from_header(header) is None
         path.unlink()
         assert source_from_header(header) is None

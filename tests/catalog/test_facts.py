@@ -20,6 +20,8 @@ from farthing.catalog.load import (
 from farthing.catalog.lookups import device_price, find_device, find_model
 from farthing.errors import InputError
 
+NOW = datetime.date.today().isoformat()
+
 TODAY = datetime.date(2026, 11, 21)
 DEVICE = """
 [{name}]
@@ -238,7 +240,7 @@ def price_of(folders: Folders, provider: str, model: str) -> tuple[float, str, s
 SMALL = ("OpenAI", "text-embedding-3-small")
 
 
-@pytest.mark.parametrize(("date", "counts"), [("2099-01-01", True), ("2020-01-01", False)])
+@pytest.mark.parametrize(("date", "counts"), [(NOW, True), ("2020-01-01", False)])
 def test_the_newer_of_live_and_packaged_counts(folders: Folders, date: str, counts: bool) -> None:
     live_apis(folders, f"openai,TEXT-embedding-3-small,0.5,,cl100k,{date},live,")
     assert len(facts.api_prices(folders)) == len(load_api_prices())
@@ -251,7 +253,7 @@ def test_the_newer_of_live_and_packaged_counts(folders: Folders, date: str, coun
 
 
 def test_what_the_user_pays_an_api_is_the_price_at_the_known_tokenizer(folders: Folders) -> None:
-    live_apis(folders, "OpenAI,text-embedding-3-small,0.5,,cl100k,2099-01-01,live,")
+    live_apis(folders, f"OpenAI,text-embedding-3-small,0.5,,cl100k,{NOW},live,")
     own(
         folders,
         "prices.toml",
@@ -276,7 +278,7 @@ KNOWN = (0.01, PACKAGED.date.isoformat(), PACKAGED.source)
     ("listed", "batch", "counts"),
     [
         ("0.02", "", KNOWN),  # genai-prices says of few models what their batch endpoint costs
-        ("0.02", "0.008", (0.008, "2099-01-01", "live")),
+        ("0.02", "0.008", (0.008, NOW, "live")),
         ("0.012", "", KNOWN),
         ("0.009", "", None),  # the list price is below it now: it is of another day
     ],
@@ -284,7 +286,7 @@ KNOWN = (0.01, PACKAGED.date.isoformat(), PACKAGED.source)
 def test_a_refresh_that_says_nothing_of_batches_does_not_hide_their_price(
     folders: Folders, listed: str, batch: str, counts: tuple[float, str, str] | None
 ) -> None:
-    live_apis(folders, f"{','.join(SMALL)},{listed},{batch},cl100k,2099-01-01,live,")
+    live_apis(folders, f"{','.join(SMALL)},{listed},{batch},cl100k,{NOW},live,")
     assert batch_of(folders) == counts
     assert price_of(folders, *SMALL) == (float(listed), "cl100k", "live")
 
@@ -356,3 +358,11 @@ def test_a_price_of_the_users_that_is_still_to_come_is_refused(folders: Folders,
     with pytest.raises(InputError) as caught:
         read(folders)
     assert str(caught.value).startswith(f"{path}: {row}: date is 2999-01-01")
+
+
+@pytest.mark.parametrize("date", ["9999-12-31", "2099-01-01"])
+def test_a_price_of_a_day_to_come_is_refused(folders: Folders, date: str) -> None:
+    """It would never be old."""
+    live_apis(folders, f"OpenAI,text-embedding-3-small,0.5,,cl100k,{date},live,")
+    with pytest.raises(InputError, match="still to come"):
+        facts.api_prices(folders)

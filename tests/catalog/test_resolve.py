@@ -48,7 +48,9 @@ def test_a_folder_comes_before_the_catalog(
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(TINY_BERT_CONFIG))
     monkeypatch.chdir(tmp_path)
-    found = resolve_model("BAAI/bge-m3")
+    with pytest.warns(UserWarning, match=r"write ./BAAI/bge-m3"):
+        found = resolve_model("BAAI/bge-m3")
+    assert resolve_model("./BAAI/bge-m3") == found
     assert (found.name, found.shape.hidden) == (str(folder), 8)
 
 

@@ -83,11 +83,13 @@ def test_a_calibration_of_another_machine(tmp_path: Path, capsys: pytest.Capture
     assert (document["device"], document["dtype"], document["basis"]) == ("l4", "fp32", "calibration")
     assert document["seconds"]["step"] == pytest.approx(0.4)
     assert main(words) == 0
-    assert "measured 2026-11-21" in " ".join(capsys.readouterr().err.split())
+    assert "measured 2026-11-21" in " ".join(capsys.readouterr().out.split())
 
 
-def test_what_is_drawn_for_people_leaves_stdout_empty(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_drawn_for_people_is_on_stdout_and_nothing_on_stderr(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["explain", MODEL]) == 0
     captured = capsys.readouterr()
-    assert not captured.out
-    assert "Where the time goes" in captured.err
+    assert not captured.err
+    assert "Where the time goes" in captured.out

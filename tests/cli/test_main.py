@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from farthing.catalog.model_files import DEFAULT_MODEL
 from farthing.cli.main import main
-from farthing.engine.folder.locate import DEFAULT_MODEL
 
 EXECUTABLE = str(Path(sys.executable).with_name("farthing"))
 COMMANDS = ("embed", "search", "explain", "plan", "prices", "calibrate", "doctor", "fetch-model", "demo")
@@ -384,8 +384,8 @@ def test_the_parquet_is_as_promised(farthing: Farthing, here: Path, tiny_bert: P
         "embed", "in.jsonl", "-o", "out.parquet", "-m", tiny_bert, "--text-field", "body", "--id-field", "key"
     )
     assert outcome.code == 0
-    assert outcome.out == ""
-    assert "Receipt" in outcome.err
+    assert outcome.err == ""
+    assert "Receipt" in outcome.out
     table = pq.read_table(here / "out.parquet")
     assert table.column_names == ["id", "embedding", "tokens"]
     assert str(table.schema.field("embedding").type).startswith("fixed_size_list<")
@@ -449,14 +449,14 @@ def test_search_round_trip(farthing: Farthing, here: Path, minilm: Path) -> None
     assert (first["row"], first["id"], first["text"]) == (1, "1", texts[1])
     assert first["score"] > second["score"]
     shown = farthing("search", "out.parquet", "reading dates")
-    assert (shown.code, shown.out) == (0, "")
-    assert texts[1] in shown.err
-    assert f"{first['score']:.3f}" in shown.err
+    assert (shown.code, shown.err) == (0, "")
+    assert texts[1] in shown.out
+    assert f"{first['score']:.3f}" in shown.out
 
     # The input has changed: rows and scores stay, but what the rows said is no longer known.
     (here / "in.txt").write_text("\n".join([*texts, "one more"]) + "\n")
     assert [(hit["id"], hit["text"]) for hit in hits()] == [(first["id"], None), (second["id"], None)]
-    assert texts[1] not in farthing("search", "out.parquet", "reading dates").err
+    assert texts[1] not in farthing("search", "out.parquet", "reading dates").out
     (here / "in.txt").unlink()
     assert hits()[0]["text"] is None
 
@@ -498,8 +498,8 @@ def test_explain_options_change_what_is_explained(farthing: Farthing) -> None:
     usd = document["usd_per_million_tokens"]
     assert math.isclose(usd["at_utilization"], 2 * usd["at_100_percent"])
     shown = farthing("explain", "all-MiniLM-L6-v2", "--device", "l4")
-    assert (shown.code, shown.out) == (0, "")
-    assert "all-MiniLM-L6-v2 on l4" in shown.err
+    assert (shown.code, shown.err) == (0, "")
+    assert "all-MiniLM-L6-v2 on l4" in shown.out
 
 
 def test_doctor(farthing: Farthing, minilm: Path) -> None:
@@ -514,9 +514,9 @@ def test_doctor(farthing: Farthing, minilm: Path) -> None:
     assert report["configuration"].endswith("config.toml")
     assert {"farthing", "device", "calibration"} <= report.keys()
     shown = farthing("doctor")
-    assert (shown.code, shown.out) == (0, "")
+    assert (shown.code, shown.err) == (0, "")
     for line in ("ready        yes", report["device"][:20], "GB", "openvino", "price"):
-        assert line in shown.err
+        assert line in shown.out
 
 
 def test_doctor_tells_the_configured_price(
@@ -526,7 +526,7 @@ def test_doctor_tells_the_configured_price(
     (here / "farthing").mkdir()
     (here / "farthing" / "config.toml").write_text("[local]\nusd_per_hour = 0.25\n")
     assert json.loads(farthing("doctor", "--json").out)["usd_per_hour"] == 0.25
-    assert "$0.25/h" in farthing("doctor").err
+    assert "$0.25/h" in farthing("doctor").out
 
 
 def test_doctor_without_a_model(farthing: Farthing, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -535,7 +535,7 @@ def test_doctor_without_a_model(farthing: Farthing, here: Path, monkeypatch: pyt
     assert (report["ready"], report["model"]["present"]) == (False, False)
     shown = farthing("doctor")
     assert shown.code == 0
-    assert "no; run: farthing fetch-model" in shown.err
+    assert "no; run: farthing fetch-model" in shown.out
 
 
 def test_doctor_on_a_machine_that_was_never_calibrated(
@@ -543,7 +543,7 @@ def test_doctor_on_a_machine_that_was_never_calibrated(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(here))
     assert json.loads(farthing("doctor", "--json").out)["calibration"] is None
-    assert "farthing calibrate" in farthing("doctor").err
+    assert "farthing calibrate" in farthing("doctor").out
     assert_one_line(
         farthing("explain", "all-MiniLM-L6-v2", "--device", "local"), 2, "run `farthing calibrate`"
     )
@@ -562,14 +562,14 @@ def test_a_calibrated_machine_is_explained_and_diagnosed(
     assert calibration.keys() == {"measured_at", "age_s", "peak_flops_per_s", "peak_source"}
     assert 0 <= calibration["age_s"] < 3600
     assert calibration["peak_flops_per_s"] > 1e8
-    assert "FLOP/s" in farthing("doctor").err
+    assert "FLOP/s" in farthing("doctor").out
 
 
 def test_fetch_model_leaves_a_whole_model_alone(farthing: Farthing, minilm: Path) -> None:
     before = (minilm / "model.safetensors").stat().st_mtime_ns
     outcome = farthing("fetch-model")
-    assert (outcome.code, outcome.out) == (0, "")
-    assert str(minilm) in outcome.err
+    assert (outcome.code, outcome.err) == (0, "")
+    assert str(minilm) in outcome.out
     assert (minilm / "model.safetensors").stat().st_mtime_ns == before
 
 
@@ -600,7 +600,7 @@ def test_help_of_a_command(farthing: Farthing, command: str) -> None:
         ),
         ("search", ("5", "the one in the file")),
         ("explain", ("h100-sxm", "1024", "1", "bf16; local: fp32", "catalog")),
-        ("calibrate", ("all-MiniLM-L6-v2", "newest", "fp32")),
+        ("calibrate", ("all-MiniLM-L6-v2", "in the cache, else newest", "fp32")),
         ("demo", ("all", "from the")),
     ],
 )

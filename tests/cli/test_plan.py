@@ -24,7 +24,7 @@ class Outcome(NamedTuple):
     @property
     def words(self) -> str:
         """What people read, unwrapped."""
-        return " ".join(self.err.replace("│", " ").split())
+        return " ".join((self.out + self.err).replace("│", " ").split())
 
 
 Plan = Callable[..., Outcome]
@@ -65,7 +65,7 @@ def test_json_is_one_document_and_nothing_else(plan: Plan) -> None:
 def test_the_table_shows_what_the_plan_says(plan: Plan) -> None:
     document = json.loads(plan(MODEL, *RATE, "--json").out)
     outcome = plan(MODEL, *RATE)
-    assert (outcome.code, outcome.out) == (0, "")
+    assert (outcome.code, outcome.err) == (0, "")
     for row in document["rows"]:
         assert row["device"] in outcome.words
         if not row["feasible"] and row["routing"] == "shared":
@@ -83,8 +83,8 @@ def test_the_table_shows_what_the_plan_says(plan: Plan) -> None:
     assert "padding waste" not in outcome.words  # all texts are as long
     for note in document["notes"]:
         assert " ".join(note.split()) in outcome.words
-    assert "None" not in outcome.err
-    assert "nan" not in outcome.err
+    assert "None" not in outcome.out
+    assert "nan" not in outcome.out
 
 
 def test_padding_waste_is_said_where_lengths_differ(plan: Plan) -> None:
@@ -148,7 +148,7 @@ def test_every_row_is_one_line_of_the_screen(
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     document = json.loads(plan(MODEL, *asked, "--json").out)
-    lines = plan(MODEL, *asked).err.splitlines()
+    lines = plan(MODEL, *asked).out.splitlines()
     assert max(map(len, lines)) <= width
     assert not [line for line in lines if "…" in line]
     for row in document["rows"]:

@@ -93,12 +93,12 @@ def test_what_a_refresh_did(capfd: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_the_screen_is_for_people_and_stdout_stays_empty(capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_people_read_is_on_stdout(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["prices"]) == 0
     out, err = capfd.readouterr()
-    assert out == ""
-    assert "h100-sxm" in err
-    assert "text-embedding-3-small" in err
+    assert err == ""
+    assert "h100-sxm" in out
+    assert "text-embedding-3-small" in out
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from farthing.bulk.writing import EmbeddingWriter
@@ -104,10 +107,48 @@ def test_a_commit_of_the_hub_is_the_one_that_is_loaded(
     output = embedded(tmp_path, local, model="some/model", revision=recorded)
     asks: list[tuple[str, str | None]] = []
 
-    def load(model: str, *, revision: str | None) -> Embedder:
+    def load(model: str, *, revision: str | None, offline: bool) -> Embedder:
         asks.append((model, revision))
+        assert offline == (not asked)  # a name in a file sends nobody to the hub
         return local
 
     monkeypatch.setattr("farthing.embedding.embedder.Embedder", load)
     refused(search(output, "end", *asked), "some/model", recorded, local.model.checkpoint.revision)
     assert asks == [(asked[-1] if asked else "some/model", loaded)]
+
+
+def test_a_model_that_is_not_here_is_asked_for_and_no_hub_is(
+    search: Search, tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger's file would else choose what is fetched, with the user's token."""
+
+    def fetch(*_: object, local_files_only: bool = False, **__: object) -> None:
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        assert local_files_only
+        raise LocalEntryNotFoundError("not here")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    for name in ("stranger/model", "a\0b", "x" * 5000):
+        output = embedded(tmp_path, Embedder(str(tiny_bert)), model=name, revision="0a1b2c")
+        refused(search(output, "end"), "--model")
+
+
+@pytest.mark.parametrize("damage", ["null", "nan", "id"])
+def test_vectors_that_cannot_be_compared_are_one_line(
+    search: Search, tiny_bert: Path, tmp_path: Path, damage: str
+) -> None:
+    output = embedded(tmp_path, Embedder(str(tiny_bert)))
+    table = pq.read_table(output)
+    width = table.schema.field("embedding").type.list_size
+    values = [None if damage == "null" else math.nan if damage == "nan" else 1.0] * width
+    schema = pa.schema(
+        [("id", pa.string()), ("embedding", pa.list_(pa.float32(), width)), ("tokens", pa.int32())],
+        metadata=table.schema.metadata,
+    )
+    ids = [None if damage == "id" else "0"]
+    pq.write_table(pa.table([ids, [values], [1]], schema=schema), output)
+    code, line = search(output, "end")
+    assert code == 2
+    assert line.count("\n") == 1
+    assert "embed it again" in line

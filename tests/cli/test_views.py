@@ -10,7 +10,7 @@ from rich.console import Console
 
 from farthing.bulk.search import Hit
 from farthing.cli.hits_view import render_hits
-from farthing.cli.receipt_view import render_receipt
+from farthing.cli.receipt_view import render_receipt, render_warnings
 from farthing.metering.receipt import (
     Cost,
     Elsewhere,
@@ -143,10 +143,14 @@ def test_a_receipt_of_texts_that_came_again() -> None:
 
 def test_a_receipt_tells_of_texts_without_a_vector() -> None:
     named = ("in.txt: row 7 got no vector: the device choked", "9 more got no vector")
-    text = unwrapped(drawn(replace(RECEIPT, failed=10, embedded=12_335, warnings=named), 120))
+    receipt = replace(RECEIPT, failed=10, embedded=12_335, warnings=named)
+    text = unwrapped(drawn(receipt, 120))
+    console = Console(width=120, file=io.StringIO())
+    render_warnings(receipt, console)
+    said = console.file.getvalue()  # type: ignore[attr-defined]
     assert "56 truncated, 10 without a vector" in text
     for warning in named:
-        assert f"warning: {warning}" in text
+        assert f"warning: {warning}" in said
     assert "without a vector" not in drawn(RECEIPT, 120)
 
 

@@ -66,3 +66,15 @@ def test_no_global_setting_is_left_behind(tmp_path: Path) -> None:
     before = dict(rcParams)
     drawn(tmp_path / "a.svg")
     assert dict(rcParams) == before
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".png"])
+def test_dollars_in_names_are_no_formula(tmp_path: Path, suffix: str) -> None:
+    picture, axes = style.figure(4, 3)
+    axes.set_xscale("log")
+    axes.plot([1, 1000], [1, 2], label=r"$\frac$")
+    axes.legend()
+    style.titles(axes, r"$\frac$", r"$x_$")
+    style.labels(axes, "$$^$", "$")
+    style.source_line(picture, r"$\frac$")
+    assert style.save(picture, tmp_path / f"a{suffix}").stat().st_size

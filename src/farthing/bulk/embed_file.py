@@ -129,6 +129,6 @@ def _metadata(embedder: Embedder, source: Source, prefix: str) -> dict[str, str]
         "dtype": embedder.model.engine.dtype,
         "max_length": str(embedder.max_length),
         "prompt": prefix,
-        "source": source.describe().to_json(),
+        "source": source.describe().published().to_json(),
         "version": version("farthing"),
     }

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -65,6 +65,10 @@ class SourceDescription:
     text_field: str
     id_field: str | None
     limit: int | None
+
+    def published(self) -> SourceDescription:
+        """Return it without the folder: where files lie on a machine is nobody else's business."""
+        return self if self.path is None else replace(self, path=Path(self.path).name)
 
     def to_json(self) -> str:
         """Return the description as one line of JSON."""

@@ -98,8 +98,12 @@ def search(path: str, query: npt.NDArray[np.float32], top: int) -> list[Hit]:
             # flatten(), not .values: it heeds that a batch may be a slice of a longer array.
             column = batch.column("embedding")
             values = column.flatten().to_numpy(zero_copy_only=False)  # of the rows that have a vector
+            if batch.column("id").null_count:
+                raise InputError(f"{shown(path)}: has a row without an id; embed it again")
             rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
             vectors = header.format.floats(values.reshape(len(rows), header.format.width)).astype(np.float64)
+            if not np.isfinite(vectors).all():
+                raise InputError(f"{shown(path)}: holds a vector that is not finite; embed it again")
             hits = _Batch(batch.column("id"), rows, _cosines(vectors, question), first_row)
             best = _merged(best, hits, top)
             first_row += batch.num_rows
@@ -129,21 +133,31 @@ def texts_of_rows(source: Iterable[Record], rows: Iterable[int]) -> dict[int, st
     return texts
 
 
-def source_from_header(header: EmbeddingsHeader) -> Source | None:
+def source_from_header(header: EmbeddingsHeader, output: str = "") -> Source | None:
     """Return the input that an output was made of, from the metadata key `farthing.source`.
 
-    None where it is not known, was standard input, is gone, or has changed since.
+    It is looked for by its name, beside the output and in the working directory. None where it is not known, was
+    standard input, is in neither place, or has changed since.
     """
     try:
-        about = SourceDescription(**json.loads(header.metadata["source"]))
-        if about.path is None or not Path(about.path).exists():
-            return None
-        source = open_source(
-            about.path, text_field=about.text_field, id_field=about.id_field, limit=about.limit
-        )
-    except (KeyError, TypeError, ValueError, OSError):  # not written by this version, or not readable now
+        about = SourceDescription(**json.loads(header.metadata["source"])).published()
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):  # not written by this version
         return None
-    return source if source.describe() == about else None
+    if not about.path:
+        return None
+    for folder in (Path(output).parent, Path()):
+        try:
+            source = open_source(
+                str(folder / about.path),
+                text_field=about.text_field,
+                id_field=about.id_field,
+                limit=about.limit,
+            )
+        except (TypeError, ValueError, OSError):  # not there, or not readable now
+            continue
+        if source.describe().published() == about:
+            return source
+    return None
 
 
 def _header_of(file: Any, path: str) -> EmbeddingsHeader:
@@ -158,6 +172,7 @@ def _header_of(file: Any, path: str) -> EmbeddingsHeader:
         "model" not in metadata
         or form is None
         or not {"id", "embedding"}.issubset(schema.names)
+        or schema.field("id").type != pa.string()
         or not _holds(schema.field("embedding").type, form)
     ):
         raise InputError(f"{shown(path)}: not an output of farthing embed; make one with farthing embed")
@@ -179,7 +194,7 @@ def _format_of(metadata: Mapping[str, str]) -> VectorFormat | None:
         if not form.needs_ranges:
             return form
         return replace(form, ranges=require_ranges(json.loads(metadata["ranges"]), dimension))
-    except (KeyError, ValueError, TypeError):  # InputError is a ValueError
+    except (KeyError, ValueError, TypeError, RecursionError, OverflowError):  # InputError is a ValueError
         return None
 
 

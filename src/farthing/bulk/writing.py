@@ -7,7 +7,9 @@ got no vector) and tokens (int32); what made them is in its metadata, under keys
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
+import re
 import secrets
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -219,10 +221,26 @@ def require_writable(path: str) -> Path:
     if mode is not None and not stat.S_ISREG(mode):
         # Renaming would replace the device or pipe itself: /dev/null, for example.
         raise InputError(f"{name}: is not a regular file; name one that is, or a new one")
+    _remove_leftovers(target)
     partial = _partial_of(target)
     os.close(_create(partial, name))
-    partial.unlink()
+    partial.unlink(missing_ok=True)  # another run may have taken it for a leftover already
     return target
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove the hidden files of runs for this output that were killed: those that no living process locks."""
+    named = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.partial")
+    with suppress(OSError):
+        for left in [path for path in target.parent.iterdir() if named.fullmatch(path.name)]:
+            with suppress(OSError):  # in use, or not ours to touch
+                descriptor = os.open(left, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                        left.unlink()
+                finally:
+                    os.close(descriptor)
 
 
 def _partial_of(target: Path) -> Path:
@@ -230,9 +248,16 @@ def _partial_of(target: Path) -> Path:
 
 
 def _create(partial: Path, name: str) -> int:
+    """Create the hidden file and lock it for as long as it is open, so that other runs see that it is in use."""
     try:
-        # Not mkstemp: its files are for the owner only, and this one becomes the output.
-        return os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        while True:
+            # Not mkstemp: its files are for the owner only, and this one becomes the output.
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            with suppress(OSError):  # a file system without locks: leftovers stay there
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
+            os.close(descriptor)  # another run took it for a leftover before it was locked
     except FileNotFoundError:
         raise InputError(f"{name}: its folder does not exist; create it first") from None
     except OSError as error:

@@ -6,13 +6,14 @@ A wrong key is refused by file and key. Those that are kept (`calibrations`) are
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
+from sys import float_info
 from typing import Any, cast, get_args
 
+from farthing.catalog.model_files import small_text
 from farthing.errors import InputError
 from farthing.theory.devices import Calibration, DeviceType, Dtype, ModelCalibration, StepTimes
 
@@ -56,8 +57,8 @@ def read_calibration_file(path: Path) -> tuple[Calibration, ModelCalibration | N
             named.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        document = json.loads(small_text(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: cannot be read as JSON ({error}): give what `farthing calibrate --output FILE` wrote"
         ) from error
@@ -176,6 +177,6 @@ def _step_times(table: _Table) -> StepTimes:
 
 
 def _is_number(value: object, zero: bool = False) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= float_info.max:
         return False
     return value >= 0 if zero else value > 0

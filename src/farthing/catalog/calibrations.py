@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from farthing.catalog.calibration_file import calibration_document, parse_calibration
+from farthing.catalog.model_files import own_text
 from farthing.errors import InputError
 from farthing.theory.devices import Calibration, Dtype, DtypeChoice, ModelCalibration
 
@@ -175,8 +176,8 @@ def _parsed(row: dict[str, Any]) -> tuple[Calibration, ModelCalibration | None] 
 def _row(path: Path) -> dict[str, Any]:
     """Return what is in a file; a missing or damaged one is as good as none, since it can be measured again."""
     try:
-        row = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        row = json.loads(own_text(path))
+    except (OSError, ValueError, RecursionError):
         return {}
     return row if isinstance(row, dict) else {}
 

@@ -17,7 +17,8 @@ from typing import Literal
 
 from platformdirs import user_config_path
 
-from farthing.errors import InputError
+from farthing.catalog.model_files import small_text
+from farthing.errors import InputError, excerpt
 from farthing.theory.devices import Dtype
 
 
@@ -47,10 +48,10 @@ def load_configuration(path: Path | None = None) -> Configuration:
     """
     path = path or user_config_path("farthing") / "config.toml"
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(small_text(path))
     except FileNotFoundError:
         return Configuration(None, path)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}") from error
     for section, keys in table.items():
         if section != "local" or not isinstance(keys, dict):
@@ -63,7 +64,9 @@ def load_configuration(path: Path | None = None) -> Configuration:
     if price is not None and (
         isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price <= float_info.max
     ):
-        raise InputError(f"{path}: [local] usd_per_hour is {price!r}; give USD per hour as a number ≥ 0")
+        raise InputError(
+            f"{path}: [local] usd_per_hour is {excerpt(price)}; give USD per hour as a number ≥ 0"
+        )
     if dtype not in (None, "auto", "fp32", "bf16"):
-        raise InputError(f"{path}: [local] dtype is {dtype!r}; give 'fp32', 'bf16' or 'auto'")
+        raise InputError(f"{path}: [local] dtype is {excerpt(dtype)}; give 'fp32', 'bf16' or 'auto'")
     return Configuration(None if price is None else float(price), path, dtype)

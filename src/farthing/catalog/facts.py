@@ -23,6 +23,7 @@ from farthing.catalog.load import (
     parse_rental_quotes,
 )
 from farthing.catalog.lookups import UNKNOWN_TOKENIZER
+from farthing.catalog.model_files import small_text
 from farthing.catalog.rows import (
     ApiPrice,
     BatchPrice,
@@ -218,8 +219,8 @@ def _user_prices(folders: Folders) -> UserPrices | None:
 def _read(path: Path) -> str | None:
     """Return the text of a file, or None when there is none."""
     try:
-        return path.read_text(encoding="utf-8")
+        return small_text(path)
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error

@@ -10,10 +10,11 @@ import datetime
 import math
 import tomllib
 from collections.abc import Mapping
+from sys import float_info
 from typing import Any
 
 from farthing.catalog.rows import Fact
-from farthing.errors import InputError, RowError
+from farthing.errors import InputError, RowError, excerpt
 from farthing.units import to_base
 
 Where = tuple[str, str]
@@ -37,11 +38,11 @@ def tables(text: str, source: str) -> list[tuple[str, Mapping[str, Any]]]:
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{source}: not TOML: {error}") from error
     for name, row in document.items():
         if not isinstance(row, dict):
-            raise RowError(source, name, f"is {row!r}: expected a table")
+            raise RowError(source, name, f"is {excerpt(row)}: expected a table")
     return list(document.items())
 
 
@@ -88,7 +89,9 @@ def toml_fact(entry: Any, key: str, base_unit: str, where: Where, origin: Origin
     value = toml_number(entry, "value", where, key)
     unit = toml_text(entry, "unit", where, key)
     if unit.lstrip("kMGTP") != base_unit:
-        raise RowError(*where, f"{key}.unit is {unit!r}: expected {base_unit}, with or without an SI prefix")
+        raise RowError(
+            *where, f"{key}.unit is {excerpt(unit)}: expected {base_unit}, with or without an SI prefix"
+        )
     try:
         base = to_base(value, unit)
     except InputError as error:
@@ -106,8 +109,8 @@ def toml_number(entry: Mapping[str, Any], key: str, where: Where, parent: str = 
         RowError: it is missing, or no such number.
     """
     value = entry.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise RowError(*where, f"{_name(key, parent)} is {value!r}: expected a number above 0")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= float_info.max:
+        raise RowError(*where, f"{_name(key, parent)} is {excerpt(value)}: expected a number above 0")
     return float(value)
 
 
@@ -131,8 +134,21 @@ def toml_date(entry: Mapping[str, Any], key: str, where: Where, parent: str = ""
     """
     value = entry.get(key)
     if not isinstance(value, datetime.date) or isinstance(value, datetime.datetime):
-        raise RowError(*where, f"{_name(key, parent)} is {value!r}: expected a date such as 2026-11-20")
-    return value
+        raise RowError(
+            *where, f"{_name(key, parent)} is {excerpt(value)}: expected a date such as 2026-11-20"
+        )
+    return not_to_come(value, where)
+
+
+def not_to_come(date: datetime.date, where: Where) -> datetime.date:
+    """Return a date of a fact, which would never be old if it were far ahead.
+
+    Raises:
+        RowError: it is after tomorrow: elsewhere a day begins earlier.
+    """
+    if date > datetime.date.today() + datetime.timedelta(days=1):
+        raise RowError(*where, f"date is {date}: it is still to come")
+    return date
 
 
 def csv_rows(
@@ -182,7 +198,7 @@ def csv_number(row: Mapping[str, str], key: str, where: Where) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise RowError(*where, f"{key} is {row[key]!r}: expected a number above 0")
+        raise RowError(*where, f"{key} is {excerpt(row[key])}: expected a number above 0")
     return value
 
 
@@ -204,9 +220,12 @@ def csv_date(row: Mapping[str, str], where: Where) -> datetime.date:
         RowError: it is no date.
     """
     try:
-        return datetime.date.fromisoformat(row["date"])
+        date = datetime.date.fromisoformat(row["date"])
     except ValueError:
-        raise RowError(*where, f"date is {row['date']!r}: expected a date such as 2026-11-20") from None
+        raise RowError(
+            *where, f"date is {excerpt(row['date'])}: expected a date such as 2026-11-20"
+        ) from None
+    return not_to_come(date, where)
 
 
 def _name(key: str, parent: str) -> str:

@@ -18,6 +18,7 @@ from farthing.catalog.model_files import (
     hub_config,
     hub_file_if_there,
     hub_tensor_shapes,
+    local_folder,
     other_weights,
     read_json,
     read_json_object,
@@ -80,8 +81,8 @@ def resolve_model(model: str) -> ResolvedModel:
     """
     if not model.strip():
         raise ModelError("no model is named; give a folder with a config.json, a hub id or a catalog name")
-    path = Path(model).expanduser()
-    if path.is_dir():
+    path = local_folder(model)
+    if path is not None:
 
         def here(file: str) -> Path | None:
             return path / file if (path / file).is_file() else None
@@ -93,7 +94,7 @@ def resolve_model(model: str) -> ResolvedModel:
         limit = known.max_seq_length
         stated = None if limit is None else TextLimit(int(limit.value), limit.origin)
         return _resolved(known.name, shape_from_config(known.config, known.name), stated)
-    if path.exists():
+    if Path(model).expanduser().exists():
         raise ModelError(f"{model}: is a file; give the model's folder")
     if model.count("/") != 1 or model.startswith((".", "/", "~")) or model.endswith("/"):
         raise ModelError(

@@ -25,7 +25,7 @@ from typing import Any
 
 from farthing.catalog.fields import at_most, known_keys, tables, toml_date, toml_number, toml_text
 from farthing.catalog.rows import RentalQuote
-from farthing.errors import RowError
+from farthing.errors import RowError, excerpt
 
 YOURS = "yours"
 """Source and provider of what the user gave."""
@@ -80,7 +80,7 @@ def parse_user_prices(text: str, source: str) -> UserPrices:
         for name, row in table.items():
             where = (source, f"{section}.{name}")
             if not isinstance(row, dict):
-                raise RowError(*where, f"is {row!r}: expected a table")
+                raise RowError(*where, f"is {excerpt(row)}: expected a table")
             if section == "rental":
                 rentals += _rentals(name, row, where)
             else:
@@ -112,7 +112,7 @@ def _quote(device: str, usd_per_hour: float, date: datetime.date, *, spot: bool 
 def _api(provider: str, model: str, entry: Any, source: str) -> UserApiPrice:
     where = (source, f"api.{provider}.{model}")
     if not isinstance(entry, dict):
-        raise RowError(*where, f"is {entry!r}: expected a table [api.PROVIDER.MODEL]")
+        raise RowError(*where, f"is {excerpt(entry)}: expected a table [api.PROVIDER.MODEL]")
     listed_key, batch_key = "usd_per_million_tokens", "usd_per_million_tokens_batch"
     known_keys(entry, (listed_key, batch_key, "tokenizer", "date"), where)
     listed = toml_number(entry, listed_key, where)

@@ -10,6 +10,7 @@ from farthing.cli import options
 @click.command("calibrate")
 @options.model
 @options.revision
+@options.offline
 @options.device
 @options.dtype
 @options.threads
@@ -24,6 +25,7 @@ from farthing.cli import options
 def calibrate(
     model: str | None,
     revision: str | None,
+    offline: bool,
     device: str,
     dtype: str | None,
     threads: int | None,
@@ -44,7 +46,7 @@ def calibrate(
         write_calibration_file,
     )
     from farthing.catalog.calibrations import calibrations_folder
-    from farthing.cli.output import console, print_json, status
+    from farthing.cli.output import console, print_json, side_console, status
     from farthing.embedding.steps import StepPath
     from farthing.engine.calibration.calibrate import calibrate_machine, calibrate_model
     from farthing.engine.calibration.dtypes import choose_dtype
@@ -52,11 +54,12 @@ def calibrate(
     from farthing.units import format_count, format_seconds, format_si
 
     options.keep_to(threads)
-    screen = console()
     kind = options.dtype_of(dtype)
     file = None if output is None else check_calibration_path(Path(output))
-    with status(screen, "loading the model") as shown:
-        path = StepPath(load_model(model, revision=revision, device=device, dtype=kind, threads=threads))
+    with status(side_console(), "loading the model") as shown:
+        path = StepPath(
+            load_model(model, revision=revision, offline=offline, device=device, dtype=kind, threads=threads)
+        )
 
         def notify(line: str) -> None:
             shown.update(f"measuring {escape(line)}")
@@ -71,8 +74,11 @@ def calibrate(
     if as_json:
         print_json(calibration_document(machine, measured))
         return
-    screen.print(f"[bold]{machine.machine}[/bold]")
-    screen.print(f"peak       {format_si(machine.peak_flops_per_s, 'FLOP/s')} ({machine.peak_source})")
+    screen = console()
+    screen.print(f"[bold]{escape(machine.machine)}[/bold]")
+    screen.print(
+        f"peak       {format_si(machine.peak_flops_per_s, 'FLOP/s')} ({escape(machine.peak_source)})"
+    )
     screen.print(f"bandwidth  {format_si(machine.bandwidth_bytes_per_s, 'B/s')}, copy")
     tokenizer = 1 / measured.tokenization_s_per_token
     screen.print(f"tokenizer  {format_count(tokenizer)} tokens per processor second")

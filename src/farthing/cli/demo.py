@@ -28,9 +28,9 @@ def demo(limit: int | None, usd_per_hour: float | None) -> None:
     from farthing.bulk.search import search, texts_of_rows
     from farthing.cli.demo_texts import stdlib_docstrings
     from farthing.cli.hits_view import render_hits
-    from farthing.cli.output import console
+    from farthing.cli.output import console, side_console
     from farthing.cli.progress import JobProgress
-    from farthing.cli.receipt_view import render_receipt
+    from farthing.cli.receipt_view import render_receipt, render_warnings
     from farthing.embedding.embedder import Embedder
 
     screen = console()
@@ -42,7 +42,7 @@ def demo(limit: int | None, usd_per_hour: float | None) -> None:
         screen.print("Embedding the docstrings of Python's standard library with all-MiniLM-L6-v2 …")
         source = open_source(corpus, id_field="id", limit=limit)
         embedder = Embedder(usd_per_hour=usd_per_hour)
-        with JobProgress(screen, usd_per_hour=embedder.usd_per_hour) as progress:
+        with JobProgress(side_console(), usd_per_hour=embedder.usd_per_hour) as progress:
             receipt = embed_file(source, output, embedder, watch=progress.watch)
         for question in QUESTIONS:
             hits = search(output, embedder.encode(question), top=3)
@@ -50,4 +50,5 @@ def demo(limit: int | None, usd_per_hour: float | None) -> None:
             render_hits(question, hits, texts_of_rows(source, [hit.row for hit in hits]), screen)
     screen.print()
     render_receipt(receipt, screen)
+    render_warnings(receipt, side_console())
     screen.print("\nNow yours: farthing embed texts.txt -o texts.parquet")

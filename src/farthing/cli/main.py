@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
+import warnings
 from typing import Any
 
 import click
 
+from farthing.cli.output import make_lossless, print_line, printable
 from farthing.errors import FarthingError, missing_extra
 
 INTERRUPTED = 130
@@ -96,6 +99,10 @@ def app() -> None:
 
 def run() -> None:
     """Run the command line and leave with its exit code."""
+    make_lossless()
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # ends a run as Ctrl-C does: nothing is left behind
     sys.exit(main(sys.argv[1:]))
 
 
@@ -111,7 +118,9 @@ def main(arguments: list[str]) -> int:
     debug = "--debug" in arguments or bool(os.environ.get("FARTHING_DEBUG"))
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        code = app.main(arguments or ["--help"], prog_name="farthing", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = app.main(arguments or ["--help"], prog_name="farthing", standalone_mode=False)
         if not arguments:
             return 2
         return code if isinstance(code, int) else 0
@@ -147,5 +156,10 @@ def _report(message: str, error: BaseException, debug: bool) -> None:
     if debug:
         import traceback
 
-        traceback.print_exception(error)
-    sys.stderr.write(f"farthing: {' '.join(message.split())}\n")
+        sys.stderr.write(printable("".join(traceback.format_exception(error))))
+    print_line(f"farthing: {message}", sys.stderr)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    if not issubclass(category, DeprecationWarning | PendingDeprecationWarning):
+        print_line(f"farthing: warning: {message}", sys.stderr)

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from farthing.theory.devices import Dtype
 
 model = click.option("--model", "-m", help="Model folder or hub id.", show_default="all-MiniLM-L6-v2")
-revision = click.option("--revision", help="Commit, branch or tag on the hub.", show_default="newest")
+revision = click.option(
+    "--revision", help="Commit, branch or tag on the hub.", show_default="in the cache, else newest"
+)
+offline = click.option("--offline", is_flag=True, help="Never ask the hub for a model.")
 device = click.option(
     "--device",
     default="local",

@@ -73,10 +73,10 @@ def prices(device: str | None, kind: RentalKind, only: str | None, refresh: bool
 def _refresh(day: datetime.date) -> tuple[RefreshedFile, ...]:
     """Read live prices, showing what is being read and what came of it."""
     from farthing.catalog.live_prices import refresh_prices
-    from farthing.cli.output import console, status
+    from farthing.cli.output import side_console, status
     from farthing.cli.prices_view import render_refreshed
 
-    screen = console()
+    screen = side_console()
     with status(screen, "reading live prices") as spinner:
         rows = refresh_prices(today=day, notify=lambda line: spinner.update(f"reading {line}"))
     render_refreshed(rows, screen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich import box
 from rich.console import Console, Group
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -24,6 +25,10 @@ def render_receipt(receipt: Receipt, console: Console, output: str | None = None
     console.print(
         Panel(Group(_facts(receipt, output), Text(), _elsewhere(receipt)), title=title, expand=False)
     )
+
+
+def render_warnings(receipt: Receipt, console: Console) -> None:
+    """Print what a receipt warns of."""
     for warning in receipt.warnings:
         console.print(Text(f"warning: {warning}", style="yellow"))
 
@@ -66,14 +71,14 @@ def _facts(receipt: Receipt, output: str | None) -> Table:
     table.add_row(
         "MFU",
         f"{receipt.mfu:.1%} of wall time, {receipt.mfu_device:.1%} of device time; peak "
-        f"{format_si(receipt.peak_flops_per_s, 'FLOP/s')} ({receipt.peak_source})",
+        f"{format_si(receipt.peak_flops_per_s, 'FLOP/s')} ({escape(receipt.peak_source)})",
     )
     if receipt.vector_error is not None:
         error = receipt.vector_error
         table.add_row(
             "error",
             f"cosine {error['mean_cosine']:.4f} in the mean, {error['least_cosine']:.4f} at least, to the vectors in "
-            f"{error['against']} ({error['texts']} random texts when loaded)",
+            f"{escape(str(error['against']))} ({error['texts']} random texts when loaded)",
         )
     if usd.total is not None and usd.marginal_per_million_tokens is not None and usd.per_hour is not None:
         write = usd_format((usd.total, usd.per_hour, usd.marginal_per_million_tokens))
@@ -104,7 +109,7 @@ def _elsewhere(receipt: Receipt) -> Group:
     for row in receipt.elsewhere:
         where = row.device or f"{row.provider} {row.model}"
         per_million, total = rate(row.usd_per_million_tokens), sums(row.usd_total)
-        table.add_row(where, per_million, total, row.as_of)
+        table.add_row(Text(where), per_million, total, row.as_of)
         notes.append(f"{where}: {row.note}; {row.source}\n")
     notes.rstrip()
     return Group(table, notes)

@@ -93,6 +93,7 @@ class Embedder:
         model: str | None = None,
         *,
         revision: str | None = None,
+        offline: bool = False,
         device: str = "local",
         dtype: Dtype | Literal["auto"] | None = None,
         max_length: int | None = None,
@@ -109,7 +110,8 @@ class Embedder:
 
         Args:
             model: hub id, folder, or None for all-MiniLM-L6-v2.
-            revision: commit, branch or tag on the hub.
+            revision: commit, branch or tag on the hub; None for the one in its cache, else the newest.
+            offline: never ask the hub.
             device: `local` or `cpu` for the processor; `cuda` or `cuda:1` for a graphics card.
             dtype: fp32, or bf16 where the processor has the units; on cards also fp16 and fp8. `auto` for bf16 on a
                 card; on a processor for the faster of fp32 and bf16, as measured there for this model, if its vectors
@@ -166,6 +168,7 @@ class Embedder:
         loaded = load_model(
             model,
             revision=revision,
+            offline=offline,
             device=device,
             dtype=dtype,
             max_length=max_length,

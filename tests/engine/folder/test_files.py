@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -90,10 +91,10 @@ def test_a_damaged_index_is_named(sharded: Path, index: str) -> None:
 
 def run_the_conversion(message: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Do what the message says, in this process, and return the folder that it makes."""
-    found = re.search(r'python -c "(.+?)"', message)
+    found = re.search(r"python -c (.+) makes a folder", message)
     assert found
     monkeypatch.chdir(folder)
-    exec(found[1], {})
+    exec(shlex.split(found[1])[0], {})
     return folder / "converted"
 
 

@@ -168,3 +168,10 @@ def test_a_token_a_pinned_revision_and_no_network(hub: Hub, tmp_path: Path) -> N
     assert read_from(hub, tmp_path / "hub", **offline).startswith("ModelUnavailableError")  # another revision
     assert not hub.downloads
     assert "c0ffee" in read_from(hub, tmp_path / "hub", revision="c0ffee", HF_TOKEN=TOKEN)
+
+
+def test_a_model_in_the_cache_is_used_without_asking(hub: Hub, tmp_path: Path) -> None:
+    """Without the token the hub would refuse: whoever gets the model has not asked."""
+    for revision, commit in ((None, NEWEST), (COMMIT, COMMIT)):
+        assert read_from(hub, tmp_path / "hub", revision=revision, HF_TOKEN=TOKEN) == f"{commit} 2 12 mean"
+        assert read_from(hub, tmp_path / "hub", revision=revision) == f"{commit} 2 12 mean"

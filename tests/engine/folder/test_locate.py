@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from farthing.catalog.model_files import DEFAULT_MODEL
 from farthing.engine.folder.locate import (
-    DEFAULT_MODEL,
     LocatedModel,
     default_model_folder,
     locate_model,
 )
+from farthing.engine.load import load_model
 from farthing.errors import FarthingError, ModelError, ModelUnavailableError
 
 
@@ -135,3 +137,32 @@ def test_a_hub_that_does_not_answer(tmp_path: Path) -> None:
     assert "farthing fetch-model" in done.stdout
     assert done.stdout.count("\n") == 1
     assert "Traceback" not in done.stderr
+
+
+def test_a_folder_called_like_a_model_of_the_hub_is_used_with_a_warning(
+    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_bert, tmp_path / "maker" / "tiny")
+    with pytest.warns(UserWarning, match="this folder is used"):
+        assert locate_model("maker/tiny").folder == tmp_path / "maker" / "tiny"
+    assert locate_model("./maker/tiny").folder == tmp_path / "maker" / "tiny"
+
+
+@pytest.mark.parametrize("name", [DEFAULT_MODEL, "all-MiniLM-L6-v2", None])
+def test_no_folder_speaks_in_the_default_models_name(
+    name: str | None, minilm: Path, tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for shadow in (DEFAULT_MODEL, "all-MiniLM-L6-v2"):
+        shutil.copytree(tiny_bert, tmp_path / shadow)
+    assert locate_model(name).folder == minilm
+
+
+def test_a_default_folder_that_was_swapped_is_refused(
+    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    shutil.copytree(tiny_bert, default_model_folder())
+    with pytest.raises(ModelError, match="fetch-model --force"):
+        load_model()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from farthing.engine.folder.locate import DEFAULT_MODEL
+from farthing.catalog.model_files import DEFAULT_MODEL
 from farthing.engine.text import token_counts
 from farthing.engine.text.token_counts import token_counter_if_here
 from farthing.errors import ModelError

@@ -39,6 +39,9 @@ _TURNS = 4
 _PAUSE_S = 0.02
 """Pause before a turn, in which the threads of the library before stop waiting for more work."""
 
+_TIMEOUT_S = 600.0
+"""Most that the process may take beside the measuring itself."""
+
 _CARD_REPEATS = 8
 """Products launched before a card is waited for, so that the launch is not measured."""
 
@@ -73,16 +76,23 @@ def measure_gemm_peak(
     """
     cores = cores or available_cores()
     asked = {"dtype": dtype, "seconds": seconds, "device": device, "cores": cores}
-    command = [sys.executable, "-m", "farthing.engine.calibration.gemm_peak", json.dumps(asked)]
+    command = [sys.executable, "-P", "-m", "farthing.engine.calibration.gemm_peak", json.dumps(asked)]
     # numpy's library reads its threads when it is loaded.
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(cores))
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | threads if device == "cpu" else None,
-    )
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_TIMEOUT_S + seconds,
+            env=os.environ | threads if device == "cpu" else None,
+        )
+    except subprocess.TimeoutExpired:
+        raise EngineError(
+            f"measuring the matrix peak in {dtype} took more than {_TIMEOUT_S:.0f} s; free the machine and try again"
+        ) from None
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise EngineError(f"measuring the matrix peak in {dtype} ended with status {done.returncode}: {said}")

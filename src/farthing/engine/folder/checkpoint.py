@@ -70,9 +70,9 @@ class Checkpoint:
 
     @property
     def revision(self) -> str:
-        """The hub's commit, or the start of the sha256 of all weights, which are read for it once."""
+        """The hub's commit, or the sha256 of all weights, which are read for it once."""
         everything = (*self.weights, *(dense.weights for dense in self.dense))
-        return self.commit or f"sha256:{weights_sha256(everything)[:16]}"
+        return self.commit or f"sha256:{weights_sha256(everything)}"
 
     @property
     def reuses_prefixes(self) -> bool:

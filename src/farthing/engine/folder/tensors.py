@@ -54,7 +54,7 @@ class TensorFile:
             header = json.loads(self._bytes[8 : self._start].tobytes())
             header.pop("__metadata__", None)
             self._entries = {name: self._entry(entry) for name, entry in header.items()}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ModelError(
                 f"{path}: cannot be read as safetensors: {error}; fetch the model again"
             ) from error

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from farthing.catalog import facts
 from farthing.catalog.lookups import find_model
-from farthing.engine.folder.locate import DEFAULT_MODEL, default_model_folder
+from farthing.catalog.model_files import DEFAULT_MODEL
+from farthing.engine.folder.locate import default_model_folder
 from farthing.engine.text.tokenizer_file import load_tokenizer
 from farthing.errors import MissingExtraError
 

@@ -62,8 +62,8 @@ def test_explain_works(base: Path, tmp_path: Path, model: str) -> None:
     assert document["model"].endswith(model)
     assert document["usd_per_million_tokens"]["at_100_percent"] > 0
     shown = run(base, "explain", model, cwd=tmp_path)
-    assert (shown.returncode, shown.stdout) == (0, "")
-    assert model in shown.stderr
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert model in shown.stdout
 
 
 @pytest.mark.parametrize("arguments", [("plan", "Qwen/Qwen3-Embedding-8B", "--rate", "50"), ("prices",)])
@@ -72,8 +72,8 @@ def test_plan_and_prices_work(base: Path, tmp_path: Path, arguments: tuple[str, 
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["apis"]
     shown = run(base, *arguments, cwd=tmp_path)
-    assert (shown.returncode, shown.stdout) == (0, "")
-    assert "h100-sxm" in shown.stderr
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "h100-sxm" in shown.stdout
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_doctor_works(base: Path, tmp_path: Path) -> None:
     assert not any(report["packages"].values())
     shown = run(base, "doctor", cwd=tmp_path)
     assert shown.returncode == 0
-    assert "no; run: pip install 'farthing[cpu]'" in shown.stderr
+    assert "no; run: pip install 'farthing[cpu]'" in shown.stdout
 
 
 def test_bad_input_is_still_exit_code_2(base: Path, tmp_path: Path) -> None:

@@ -596,11 +596,20 @@ def test_help_of_a_command(farthing: Farthing, command: str) -> None:
     [
         (
             "embed",
-            ("all-MiniLM-L6-v2", "local", "fp32", "the model's own", "text", "row number", "all", "float32"),
+            (
+                "all-MiniLM-L6-v2",
+                "local",
+                "from the configuration, else auto",
+                "the model's own",
+                "text",
+                "row number",
+                "all",
+                "float32",
+            ),
         ),
         ("search", ("5", "the one in the file")),
-        ("explain", ("h100-sxm", "1024", "1", "bf16; local: fp32", "catalog")),
-        ("calibrate", ("all-MiniLM-L6-v2", "in the cache, else newest", "fp32")),
+        ("explain", ("h100-sxm", "1024", "1", "bf16; local: what it would run in", "catalog")),
+        ("calibrate", ("all-MiniLM-L6-v2", "in the cache, else newest", "from the configuration, else auto")),
         ("demo", ("all", "from the")),
     ],
 )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from farthing.catalog.calibration_file import calibration_document, parse_calibration
+from farthing.catalog.configuration import load_configuration
 from farthing.catalog.model_files import own_text
 from farthing.errors import InputError
 from farthing.theory.devices import Calibration, Dtype, DtypeChoice, ModelCalibration
@@ -56,12 +57,14 @@ def load_calibration(
 def kept_calibration(dtype: Dtype | None, folder: Path | None = None, *, model: str = "") -> Calibration:
     """Return the kept calibration of the processor, never a card's.
 
-    Without a dtype it is one in which the processor runs a model unless it is told. Where the cache holds several,
-    because the process may use more or fewer cores than before or because machines share a home, it is the newest.
+    Without a dtype it is in the configured one, else in one that the processor runs a model in unless it is told. Where
+    the cache holds several, because the process may use more or fewer cores than before or because machines share a
+    home, it is the newest.
 
     Raises:
         InputError: the processor was not calibrated in this dtype yet.
     """
+    dtype = dtype or load_configuration().dtype
     paths = (folder or calibrations_folder()).glob(f"machine-{dtype or '*'}-*.json")
     kept = [_parsed(_row(path))[0] for path in paths]
     processors = [one for one in kept if one is not None and one.device_type == "cpu"]

@@ -13,7 +13,6 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from sys import float_info
-from typing import Literal
 
 from platformdirs import user_config_path
 
@@ -29,12 +28,12 @@ class Configuration:
     Attributes:
         usd_per_hour: price of this machine; None when not set.
         path: the file they come from, whether it exists or not.
-        dtype: of its processor, where none is asked for; None when not set.
+        dtype: of its processor, where none is asked for; None for `auto`.
     """
 
     usd_per_hour: float | None
     path: Path
-    dtype: Dtype | Literal["auto"] | None = None
+    dtype: Dtype | None = None
 
 
 def load_configuration(path: Path | None = None) -> Configuration:
@@ -69,4 +68,4 @@ def load_configuration(path: Path | None = None) -> Configuration:
         )
     if dtype not in (None, "auto", "fp32", "bf16"):
         raise InputError(f"{path}: [local] dtype is {excerpt(dtype)}; give 'fp32', 'bf16' or 'auto'")
-    return Configuration(None if price is None else float(price), path, dtype)
+    return Configuration(None if price is None else float(price), path, None if dtype == "auto" else dtype)

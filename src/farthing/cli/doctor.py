@@ -48,8 +48,7 @@ def _report() -> dict[str, Any]:
     machine = this_machine()
     configuration = load_configuration()
     choice = load_dtype_choice(DEFAULT_MODEL, machine.identity)
-    configured = None if configuration.dtype == "auto" else configuration.dtype
-    dtype = configured or run_dtype(DEFAULT_MODEL, machine.identity)
+    dtype = configuration.dtype or run_dtype(DEFAULT_MODEL, machine.identity)
     calibration = load_calibration(dtype, machine=machine.identity, versions=library_versions())
     folder = default_model_folder()
     present = (folder / "model.safetensors").is_file()
@@ -63,7 +62,7 @@ def _report() -> dict[str, Any]:
         "model": {"name": DEFAULT_MODEL, "folder": str(folder), "present": present},
         "dtype": {
             "runs_in": dtype,
-            "configured": configured is not None,
+            "configured": configuration.dtype is not None,
             "measured": None if choice is None else asdict(choice),
         },
         "calibration": None

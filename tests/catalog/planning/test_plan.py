@@ -228,7 +228,7 @@ def test_this_machine_is_planned_with_as_it_was_calibrated_and_priced(
     """As explain does: the calibration that is kept, the price of the configuration."""
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
-    with pytest.raises(InputError, match="local is not calibrated in fp32 yet: run `farthing calibrate"):
+    with pytest.raises(InputError, match="local is not calibrated yet: run `farthing calibrate`"):
         plan(MINILM, rate=0.1, devices=["local"], usd_per_hour=0.1, today=DAY)
     machine = make_calibration()
     save_calibration(machine)

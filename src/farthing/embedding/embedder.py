@@ -176,9 +176,8 @@ class Embedder:
             threads=threads,
             trust_remote_code=trust_remote_code,
         )
-        self._settings["dtype"] = (
-            loaded.engine.dtype
-        )  # wherever it is loaded again, its vectors stay the same
+        # Wherever it is loaded again, its vectors stay the same.
+        self._settings["dtype"] = loaded.engine.dtype
         self._loaded, self._process = StepPath(loaded, mode), os.getpid()
         # The lanes' threads know nothing of this object: when it goes, they end.
         self._ending = weakref.finalize(self, self._loaded.lanes.close)

@@ -74,6 +74,20 @@ _MODEL_CALIBRATION = ModelCalibration(
 )
 
 
+QWEN3_06B: dict[str, Any] = {
+    "model_type": "qwen3",
+    "vocab_size": 151669,
+    "hidden_size": 1024,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "intermediate_size": 3072,
+    "max_position_embeddings": 32768,
+}
+"""config.json of Qwen3-Embedding-0.6B, as far as its shape goes."""
+
+
 def make_spec(**changes: Any) -> DeviceSpec:
     """Return the datasheet of a device of 1000 TFLOP/s (bf16), four fifths of them reached, and 4 TB/s."""
     return replace(_SPEC, **changes)

@@ -12,18 +12,9 @@ from farthing.errors import ModelError
 from farthing.theory.families.configs import shape_from_config
 from farthing.theory.flops import operations
 from farthing.theory.roofline import weight_bytes
+from makers import QWEN3_06B
 
-BASE: dict[str, Any] = {
-    "model_type": "qwen3",
-    "vocab_size": 151936,
-    "hidden_size": 1024,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-    "intermediate_size": 3072,
-    "max_position_embeddings": 32768,
-}
+BASE: dict[str, Any] = {**QWEN3_06B, "vocab_size": 151936}
 
 
 def _packed(bits: int, kind: str = "int", **more: Any) -> dict[str, Any]:

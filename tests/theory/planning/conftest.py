@@ -13,22 +13,9 @@ from farthing.theory.planning.plan import PlanDemand
 from farthing.theory.pricing import RentalPrice
 from farthing.theory.roofline import datasheet_rates
 from farthing.theory.steps import StepModel
-from makers import make_spec
+from makers import QWEN3_06B, make_spec
 
-QWEN_06B = shape_from_config(
-    {
-        "model_type": "qwen3",
-        "vocab_size": 151669,
-        "hidden_size": 1024,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 16,
-        "num_key_value_heads": 8,
-        "head_dim": 128,
-        "intermediate_size": 3072,
-        "max_position_embeddings": 32768,
-    },
-    "a model of 0.6B",
-)
+QWEN_06B = shape_from_config(QWEN3_06B, "a model of 0.6B")
 
 MakeCandidate = Callable[..., Candidate]
 MakeDemand = Callable[..., PlanDemand]

@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ BEFORE = "bfe82b2"
 ROOT = Path(__file__).resolve().parents[1]
 WORKER = Path(__file__).with_name("before_after_worker.py")
 DTYPES = ("fp32", "bf16")
+TURNS = 40
 
 
 def questions(share: float) -> dict[str, Any]:
@@ -61,6 +63,38 @@ def run(python: Path, dtype: str, texts: Path, cache: Path) -> dict[str, float]:
     if done.returncode:
         sys.exit(f"{python}: {done.stderr}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def short_text(pythons: dict[str, Path], dtype: str, texts: Path, caches: Path) -> dict[str, float]:
+    """Return the median seconds of one short text of each side, in fresh processes that take turns every 25 texts.
+
+    Apart, a noisy machine's moods of a minute would be most of the difference.
+    """
+    workers = {
+        side: subprocess.Popen(
+            [str(python), str(WORKER), str(texts), dtype, "one-by-one"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=_environment(caches / side),
+        )
+        for side, python in pythons.items()
+    }
+    times: dict[str, list[float]] = {side: [] for side in workers}
+    for turn in range(TURNS):
+        for side in sorted(workers, reverse=turn % 2 == 0):
+            worker = workers[side]
+            if worker.stdin is None or worker.stdout is None:
+                sys.exit("a worker without pipes")
+            print(25, file=worker.stdin, flush=True)
+            answer = json.loads(worker.stdout.readline() or "null")
+            if answer is None:
+                sys.exit(f"{side}: the worker of short texts ended")
+            times[side] += answer[3:] if turn else []
+            time.sleep(0.02)  # until the other's threads sleep
+    for worker in workers.values():
+        worker.communicate()
+    return {side: statistics.median(values) for side, values in times.items()}
 
 
 def peak_bytes(python: Path, source: Path, cache: Path) -> int:
@@ -96,8 +130,9 @@ def main() -> None:
         seconds: dict[str, dict[str, list[float]]] = {}
         for turn in range(given.rounds + 1):  # the first one converts, calibrates and fills the page cache
             for dtype in DTYPES:
+                short = short_text(sides, dtype, texts, folder)
                 for side in sorted(sides, reverse=turn % 2 == 0):
-                    found = run(sides[side], dtype, texts, folder / side)
+                    found = run(sides[side], dtype, texts, folder / side) | {"one short text": short[side]}
                     print(
                         turn, dtype, side, {key: round(value, 4) for key, value in found.items()}, flush=True
                     )

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -189,6 +190,23 @@ class TestCsv:
         content = '\ufeffid,text\r\n7,"a, ""b""\nc"\r\n\r\n8,\r\n'
         assert texts(open_source(make("c.csv", content))) == ['a, "b"\nc', ""]
 
+    @in_one_folder
+    @given(texts_lists, st.booleans())
+    def test_a_blank_line_is_a_row_of_one_field(self, make: Make, expected: list[str], quoted: bool) -> None:
+        """Or later ids would be those of other rows."""
+        buffer = io.StringIO(newline="")
+        writer = csv.writer(buffer, quoting=csv.QUOTE_ALL, lineterminator="\n")
+        writer.writerows([["text"], *([text] for text in expected)])
+        content = buffer.getvalue()
+        if not quoted:
+            content = "".join("\n" if line == '""\n' else line for line in content.splitlines(keepends=True))
+        rows = list(open_source(make("c.csv", content)))
+        assert rows == [(str(row), text) for row, text in enumerate(expected)]
+
+    def test_a_row_after_blank_lines_is_named_by_its_own_number(self, make: Make) -> None:
+        path = make("c.csv", 'text\na\n\n"b" c\n')
+        assert "c.csv: row 2 (line 4): broken CSV" in refusal(RowError, lambda: texts(open_source(path)))
+
     def test_a_field_of_any_size(self, make: Make) -> None:
         assert texts(open_source(make("c.csv", "text\n" + "x" * 1_000_000))) == ["x" * 1_000_000]
 
@@ -262,6 +280,31 @@ class TestParquet:
         path = self.write(tmp_path, text=pa.array(["a"] * 1300 + [None]))
         message = refusal(RowError, lambda: texts(open_source(path)))
         assert "c.parquet: row 1300: field 'text' is null" in message
+
+    @pytest.mark.parametrize("encoding", ["dictionary", "plain"])
+    def test_a_small_file_of_long_texts_is_read_in_bounded_memory(
+        self, tmp_path: Path, encoding: str
+    ) -> None:
+        """512 times the same 200 kB are 500 bytes on disk; 512 rows at a time took 317 MB."""
+        path = str(tmp_path / "c.parquet")
+        pq.write_table(
+            pa.table({"text": ["x" * 200_000] * 512}),
+            path,
+            use_dictionary=encoding == "dictionary",
+            write_batch_size=1,  # or a page of plain texts would hold them all
+        )
+        reading = (
+            "import resource, sys; from farthing.bulk.reading import open_source;"
+            "import pyarrow.parquet; before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
+            "print(sum(len(record.text) for record in open_source(sys.argv[1])));"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", reading, path], capture_output=True, text=True, check=True
+        )
+        characters, grown = map(int, done.stdout.split())
+        assert characters == 512 * 200_000
+        assert grown * 1024 < 100e6
 
     def test_a_null_id(self, tmp_path: Path) -> None:
         path = self.write(tmp_path, text=pa.array(["a", "b"]), key=pa.array([1, None]))

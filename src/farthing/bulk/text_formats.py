@@ -64,9 +64,10 @@ def read_jsonl(stream: BinaryIO, name: str, text_field: str, id_field: str | Non
 
 
 def read_csv(stream: BinaryIO, name: str, text_field: str, id_field: str | None) -> Iterator[Record]:
-    """Yield one record per row below the header; blank lines are skipped.
+    """Yield one record per row below the header.
 
-    Comma-separated, double quotes around fields with commas, quotes or newlines (RFC 4180).
+    Comma-separated, double quotes around fields with commas, quotes or newlines (RFC 4180). A blank line is a row of a
+    table of one field, which is empty, as RFC 4180 has it; of a wider one it is no row, as for every other reader.
 
     Raises:
         InputError: there is no header, or it lacks a field.
@@ -77,12 +78,17 @@ def read_csv(stream: BinaryIO, name: str, text_field: str, id_field: str | None)
     if csv.field_size_limit() < MAX_CSV_FIELD_CHARACTERS:
         csv.field_size_limit(MAX_CSV_FIELD_CHARACTERS)
     rows = _csv_rows(_lines(stream, name), name)
-    _, header = next(rows, (Place(name, 0), []))
-    if not header:
+    header = next((values for _, values in rows if values), None)
+    if header is None:
         raise InputError(f"{shown(name)}: has no header; its first line must name the fields")
     text_at = column_index(header, text_field, name, "--text-field")
     id_at = None if id_field is None else column_index(header, id_field, name, "--id-field")
-    for row, (place, values) in enumerate(rows):
+    row = 0
+    blank = [""] if len(header) == 1 else []
+    for line, fields in rows:
+        place, values = Place(name, row, line), fields or blank
+        if not values:
+            continue
         if len(values) != len(header):
             raise place.error(
                 f"{len(values)} fields where the header has {len(header)}; "
@@ -94,6 +100,7 @@ def read_csv(stream: BinaryIO, name: str, text_field: str, id_field: str | None)
             if not identifier:  # how CSV spells "missing"
                 raise place.error(f"field {id_field!r} is empty; fix or remove the row")
         yield Record(identifier, values[text_at])
+        row += 1
 
 
 def column_index(fields: list[str], field: str, name: str, option: str) -> int:
@@ -145,11 +152,11 @@ def _json_object(line: str, place: Place) -> dict[str, object]:
     return values
 
 
-def _csv_rows(lines: Iterator[str], name: str) -> Iterator[tuple[Place, list[str]]]:
-    """Yield each row that is not blank and its place; the header's row is counted as -1."""
+def _csv_rows(lines: Iterator[str], name: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line that each row starts on, from 1, and its fields; none of a blank line."""
     # strict: without it a quote that is never closed would silently swallow the rest of the file.
     reader = csv.reader(lines, strict=True)
-    row = -1
+    rows = width = 0
     while True:
         line = reader.line_num + 1
         try:
@@ -157,9 +164,8 @@ def _csv_rows(lines: Iterator[str], name: str) -> Iterator[tuple[Place, list[str
         except StopIteration:
             return
         except csv.Error as error:
-            raise Place(name, max(row, 0), line).error(
-                f"broken CSV ({error}); fix the quotes of the row"
-            ) from None
-        if values:
-            yield Place(name, row, line), values
-            row += 1
+            row = max(rows - 1, 0)
+            raise Place(name, row, line).error(f"broken CSV ({error}); fix the quotes of the row") from None
+        yield line, values
+        width = width or len(values)
+        rows += bool(values) or width == 1

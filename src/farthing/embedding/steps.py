@@ -23,13 +23,13 @@ import numpy.typing as npt
 from farthing.embedding.cache import VectorCache
 from farthing.embedding.windows import WINDOW_TEXTS, Window, WindowMaker
 from farthing.engine.calibration.kept import best_step_tokens
-from farthing.engine.contract import Engine, Ids, Lane, Mode
+from farthing.engine.contract import Done, Engine, Ids, Lane, Mode
 from farthing.engine.load import EmbeddingModel
 from farthing.engine.prefixes import shared_prefix
 from farthing.errors import EngineError, InputError
 from farthing.scheduling.batching import Batch, batches_by_length
 from farthing.scheduling.queue import Queue
-from farthing.theory.work import Work
+from farthing.theory.work import StepWork, Work
 
 MOST_WINDOWS = 3
 """Windows on their way at a time, besides the one that the caller consumes."""
@@ -76,7 +76,7 @@ class Totals:
         truncated: of them, cut at the length limit.
         failed: the error of each text that got no vector, by its number in the run.
         input_tokens: tokens over all texts.
-        work: what was computed.
+        ran: steps whose work is not added up yet.
         busy_s: busy seconds of all lanes together.
         tokenization_s: wall seconds of tokenizing.
     """
@@ -87,9 +87,18 @@ class Totals:
     truncated: int = 0
     failed: dict[int, EngineError] = field(default_factory=dict)
     input_tokens: int = 0
-    work: Work = field(default_factory=Work)
+    ran: list[Work | StepWork] = field(default_factory=list)
     busy_s: float = 0.0
     tokenization_s: float = 0.0
+    _work: Work = field(default_factory=Work)
+
+    @property
+    def work(self) -> Work:
+        """What was computed, added up here, since a call never asks for it."""
+        while self.ran:
+            one = self.ran.pop()
+            self._work += one.total if isinstance(one, StepWork) else one
+        return self._work
 
 
 @dataclass(slots=True, eq=False)
@@ -111,7 +120,7 @@ class _Step:
             # Its words alone: an error's traceback holds on to the texts and vectors of its step.
             for row, error in done.failed.items():
                 window.failed[places[row]] = EngineError(str(error))
-            self.run.count(len(rows), done.work, done.device_s)
+            self.run.count(done)
             window.finish()
         except BaseException as error:  # handed to whoever consumes the window, and raised there
             self.window.fail(error)
@@ -322,13 +331,13 @@ class Run:
             for _, steps in flying:
                 self._path.lanes.cancel(steps)
 
-    def count(self, texts: int, work: Work, busy_s: float) -> None:
+    def count(self, done: Done) -> None:
         """Add what a step has done."""
         with self._lock:
-            self.totals.work += work
-            self.totals.busy_s += busy_s
+            self.totals.ran.append(done.passes[0][1] if len(done.passes) == 1 else done.work)
+            self.totals.busy_s += done.device_s
         if self._on_step is not None:
-            self._on_step(texts, work.useful_tokens)
+            self._on_step(len(done.vectors), done.work.useful_tokens)
 
     def prefix_of(self, window: Window) -> int:
         """Return how many tokens the texts of a window reuse of each other."""
@@ -376,4 +385,6 @@ class Run:
         totals.truncated += sum(window.truncated)
         totals.input_tokens += sum(window.tokens)
         totals.tokenization_s += window.tokenization_s
+        if not window.last:
+            _ = totals.work  # or a long job would keep every step of it
         return EmbeddedTexts(window.vectors, np.array(window.tokens, np.int32), failed)

@@ -145,7 +145,8 @@ class WindowMaker:
     def _window(self, texts: list[str], *, last: bool) -> Window:
         first: dict[str, int] = {}
         source = [first.setdefault(text, row) for row, text in enumerate(texts)]
-        before = {first[text]: self._known[text] for text in first.keys() & self._known.keys()}
+        known = first.keys() & self._known.keys() if self._known else ()
+        before = {first[text]: self._known[text] for text in known}
         keys, cached = self.cache.lookup(
             self._prompt, {row: text for text, row in first.items() if row not in before}
         )

@@ -173,9 +173,7 @@ class Lane:
         step.passes.append((rows, work))
         step.made = False
         step.vectors[rows[0] : rows[-1] + 1] = ran.vectors
-        with np.errstate(over="ignore", invalid="ignore"):  # a sum that overflows blames no row
-            total = ran.vectors.sum()
-        if not math.isfinite(total):
+        if not math.isfinite(np.vdot(ran.vectors, ran.vectors)):  # one that overflows blames no row
             for place in np.flatnonzero(~np.isfinite(ran.vectors).all(axis=1)).tolist():
                 step.vectors[rows[place]] = 0
                 if len(rows) > 1:

@@ -40,8 +40,8 @@ def batches_by_length(lengths: Sequence[int], max_batch_tokens: int, streams: in
     Returns:
         Batches that together hold every index exactly once.
     """
-    if not lengths:
-        return []
+    if len(lengths) < 2:
+        return [Batch((0,), length) for length in lengths]
     share = -(-sum(lengths) // streams)
     budget = max(min(max_batch_tokens, share), min(SMALLEST_SPLIT_TOKENS, max_batch_tokens))
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])

@@ -57,11 +57,11 @@ def packed(texts: Sequence[Ids], width: int | None = None) -> PackedStep:
 
 def padded(texts: Sequence[Ids], width: int) -> tuple[Ids, Ids, Ids, Ids]:
     """Return ids (B·S,), positions (B·S,), slots (B, S) and lengths (B,) of texts padded to one width, S."""
-    lengths = np.array([len(one) for one in texts], np.int32)
+    lengths = list(map(len, texts))
     ids = np.zeros((len(texts), width), np.int32)
     for row, one in enumerate(texts):
         ids[row, : len(one)] = one
-    return ids.reshape(-1), *_places(len(texts), width, int(lengths.max())), lengths
+    return ids.reshape(-1), *_places(len(texts), width, max(lengths)), np.array(lengths, np.int32)
 
 
 @lru_cache(maxsize=128)

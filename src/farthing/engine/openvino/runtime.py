@@ -73,8 +73,13 @@ def openvino_errors(what: str) -> Iterator[None]:
     """
     try:
         yield
+    except EngineError:
+        raise
     except RuntimeError as error:
-        if isinstance(error, EngineError):
-            raise
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise EngineError(f"{what} failed in OpenVINO: {lines[-1] if lines else repr(error)}") from error
+        raise engine_error(what, error) from error
+
+
+def engine_error(what: str, error: RuntimeError) -> EngineError:
+    """Return ours for what the library raised; its last line says why."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return EngineError(f"{what} failed in OpenVINO: {lines[-1] if lines else repr(error)}")

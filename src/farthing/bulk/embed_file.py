@@ -120,14 +120,8 @@ def _range_metadata(formatter: Formatter) -> dict[str, str]:
 def _metadata(embedder: Embedder, source: Source, prefix: str) -> dict[str, str]:
     from importlib.metadata import version
 
-    checkpoint = embedder.model.checkpoint
     return {
-        "model": checkpoint.name,
-        "revision": checkpoint.revision,
-        "pooling": checkpoint.pooling,
-        "normalized": str(checkpoint.normalize).lower(),
-        "dtype": embedder.model.engine.dtype,
-        "max_length": str(embedder.max_length),
+        **embedder.provenance(),
         "prompt": prefix,
         "source": source.describe().published().to_json(),
         "version": version("farthing"),

@@ -201,6 +201,28 @@ class Embedder:
         self._loaded.close()
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make it again, with the dtype that `auto` became; JSON can hold them."""
+        plain = {
+            name: os.fspath(one) if isinstance(one, os.PathLike) else one
+            for name, one in self._settings.items()
+        }
+        return {name: int(one) if isinstance(one, np.integer) else one for name, one in plain.items()}
+
+    def provenance(self) -> dict[str, str]:
+        """Return what its vectors come from, prompts aside: two that differ in it may give different vectors."""
+        checkpoint, tokenizer = self.model.checkpoint, self.model.tokenizer
+        return {
+            "model": checkpoint.name,
+            "revision": checkpoint.revision,
+            "pooling": checkpoint.pooling,
+            "normalized": str(checkpoint.normalize).lower(),
+            "dtype": self.model.engine.dtype,
+            "max_length": str(self.max_length),
+            "truncation_side": tokenizer.truncation_side,
+        }
+
+    @property
     def model(self) -> EmbeddingModel:
         """Its checkpoint, tokenizer and engine."""
         return self.path.model
@@ -309,7 +331,7 @@ class Embedder:
         `prompt_name` and `prompt` win over it, and the model's default prompt is not used.
         """
         if prompt is None and prompt_name is None:
-            prompt = self._first_prompt("query")
+            prompt = self.query_prompt
         return self.encode(inputs, prompt_name, prompt, **options)
 
     def encode_document(
@@ -325,7 +347,7 @@ class Embedder:
         it, and the model's default prompt is not used.
         """
         if prompt is None and prompt_name is None:
-            prompt = self._first_prompt("document", "passage", "corpus")
+            prompt = self.document_prompt
         return self.encode(inputs, prompt_name, prompt, **options)
 
     def embed(
@@ -409,6 +431,16 @@ class Embedder:
             known = ", ".join(sorted(checkpoint.prompts)) or "none"
             raise InputError(f"prompt {name!r}: {checkpoint.name} has no such prompt; it has: {known}")
         return checkpoint.prompts[name]
+
+    @property
+    def query_prompt(self) -> str:
+        """What `encode_query` puts before a question unless it is told."""
+        return self._first_prompt("query")
+
+    @property
+    def document_prompt(self) -> str:
+        """What `encode_document` puts before what is searched unless it is told."""
+        return self._first_prompt("document", "passage", "corpus")
 
     def _first_prompt(self, *names: str) -> str:
         prompts = self.model.checkpoint.prompts

@@ -86,8 +86,9 @@ def read_parquet(stream: BinaryIO, name: str, text_field: str, id_field: str | N
 def _rows_at_a_time(metadata: Any, columns: Sequence[str]) -> int:
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     chunks = [group.column(index) for group in groups for index in range(group.num_columns)]
-    size = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in columns)
-    return max(1, min(ROWS_PER_BATCH, BYTES_PER_BATCH * metadata.num_rows // max(1, size)))
+    size: int = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in columns)
+    rows: int = metadata.num_rows
+    return max(1, min(ROWS_PER_BATCH, BYTES_PER_BATCH * rows // max(1, size)))
 
 
 def _require_column(schema: Any, field: str, name: str, option: str, *, integers: bool) -> None:

@@ -7,7 +7,7 @@ in those shortly before it; farther back it is computed again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Event, Lock
@@ -16,7 +16,8 @@ import numpy as np
 
 from farthing.embedding.cache import CachedText, VectorCache
 from farthing.engine.contract import Ids, Vectors
-from farthing.engine.text.tokenization import TextTokenizer, taken
+from farthing.engine.text.contents import taken
+from farthing.engine.text.tokenization import TextTokenizer
 from farthing.errors import EngineError
 
 WINDOW_TEXTS = 8192
@@ -83,6 +84,15 @@ class Window:
         if self.done is not None:
             self.done.set()
 
+    def leave_out(self, failed: Mapping[int, EngineError]) -> None:
+        """Compute nothing of some texts, by their place among those to compute."""
+        self.failed = {self.rows[place]: error for place, error in failed.items()}
+        self.vectors[list(self.failed)] = 0
+        kept = [place for place in range(len(self.rows)) if place not in failed]
+        self.ids = [self.ids[place] for place in kept]
+        self.lengths = [self.lengths[place] for place in kept]
+        self.rows = [self.rows[place] for place in kept]
+
     def settle(self, cache: VectorCache) -> None:
         """Give repeats their vectors, and leave what was computed to the cache. All steps are done.
 
@@ -135,7 +145,7 @@ class WindowMaker:
 
     def windows(self, texts: Iterable[str]) -> Iterator[Window]:
         """Yield windows that together hold every text exactly once, in order."""
-        take = partial(taken, iter(texts), self._window_texts, WINDOW_CHARACTERS, str)
+        take = partial(taken, iter(texts), self._window_texts, WINDOW_CHARACTERS, len)
         chunk = take()
         while chunk:
             following = take()
@@ -167,6 +177,8 @@ class WindowMaker:
             tokenization_s=tokenized.seconds,
             keys={row: keys[row] for row in rows} if keys else {},
         )
+        if tokenized.failed:
+            window.leave_out(tokenized.failed)
         if len(rows) < len(texts):
             window.tokens, window.truncated = [0] * len(texts), [False] * len(texts)
             for place, row in enumerate(rows):

@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, chain, islice
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate, chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from farthing.engine.contract import Ids
 from farthing.engine.folder.checkpoint import Checkpoint, TruncationSide
 from farthing.engine.folder.files import TOKENIZER_FILE
-from farthing.engine.text.tokenizer_file import load_tokenizer, unknown_id
-from farthing.errors import InputError, ModelError, UnsupportedModelError
+from farthing.engine.text.contents import Content, ContentReader, together
+from farthing.engine.text.tokenizer_file import failure, load_tokenizer, unknown_id
+from farthing.errors import EngineError, InputError, ModelError, UnsupportedModelError
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding, Tokenizer
+    from tokenizers import Tokenizer
 
-
-_READ_TEXTS, _READ_CHARACTERS = 1024, 1_000_000
-"""Texts, or characters, that are read together where they are only counted: enough for all cores, in bounded memory."""
-
-Item = TypeVar("Item")
+_READ_TEXTS = 1024
+"""Texts that are read together where they are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +38,14 @@ class TokenizedTexts:
         lengths: tokens of each text.
         truncated: for each text, whether it was cut at the limit.
         seconds: wall seconds that tokenizing took.
+        failed: the error of each text that the tokenizer cannot read, by its place; it has no ids.
     """
 
     ids: list[Ids]
     lengths: list[int]
     truncated: list[bool]
     seconds: float
+    failed: Mapping[int, EngineError] = field(default_factory=dict)
 
 
 class TextTokenizer:
@@ -88,12 +88,13 @@ class TextTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._rows, self._types = checkpoint.shape.vocabulary, checkpoint.shape.token_types
-        self._adds_special, self._pools_prompt = static is None, checkpoint.pools_prompt
-        self._check_vocabulary()
-        self._special = self._tokenizer.num_special_tokens_to_add(is_pair=False) if self._adds_special else 0
-        if limit <= self._special:
+        self._pools_prompt = checkpoint.pools_prompt
+        self._check_vocabulary(adds_special=static is None)
+        self._before, self._behind = self._special_tokens() if static is None else ([], [])
+        special = len(self._before) + len(self._behind)
+        if limit <= special:
             raise InputError(
-                f"length {limit} leaves no room for text: the tokenizer adds {self._special} special tokens"
+                f"length {limit} leaves no room for text: the tokenizer adds {special} special tokens"
             )
         if static is not None and not static.model2vec and max_length is None:
             limit = min(limit, baked.get("max_length", limit))
@@ -108,10 +109,10 @@ class TextTokenizer:
         self.truncation_side: str = (
             truncation_side or checkpoint.truncation_side or baked.get("direction") or "right"
         )
-        self._tokenizer.enable_truncation(limit, direction=self.truncation_side)
         if checkpoint.lowercase:
             self._lower_first()
         self.max_length = limit
+        self._reader = ContentReader(self._tokenizer, limit - special, self.truncation_side)
 
     def encode(self, texts: Sequence[str]) -> TokenizedTexts:
         """Tokenize texts; the GIL is released and all cores help.
@@ -124,34 +125,42 @@ class TextTokenizer:
             ModelError: a token is not in the model's embedding table.
         """
         start = time.perf_counter()
-        encodings = self._encodings(texts)
-        lists = [encoding.ids for encoding in encodings]
-        truncated = [
-            len(ids) == self.max_length and bool(encoding.overflowing)
-            for ids, encoding in zip(lists, encodings, strict=True)
-        ]
+        contents = self._contents(texts)
+        before, behind = self._before, self._behind
+        lists = [[*before, *content.ids, *behind] for content in contents]
+        room = self.max_length - len(before) - len(behind)
+        truncated = [content.tokens is None or content.tokens > room for content in contents]
+        failed = {row: content.error for row, content in enumerate(contents) if content.error is not None}
+        for row in failed:
+            lists[row], truncated[row] = [], False
         if self._left_out is not None:
             lists = [[one for one in ids if one != self._left_out] for ids in lists]
             pairs = zip(truncated, texts, strict=True)
             truncated = [cut or len(text) > self._characters for cut, text in pairs]
         lengths = list(map(len, lists))
-        if 0 in lengths:
-            raise InputError(f"text {lengths.index(0)} has no tokens; leave it out")
+        if 0 in lengths and (
+            empty := [row for row, some in enumerate(lengths) if not some and row not in failed]
+        ):
+            raise InputError(f"text {empty[0]} has no tokens; leave it out")
         whole = np.fromiter(chain.from_iterable(lists), np.int32, sum(lengths))
-        if lists:
-            self._check_ids(max(map(max, lists)))
+        if len(whole):
+            self._check_ids(int(whole.max()))
         ids = [whole[stop - length : stop] for length, stop in zip(lengths, accumulate(lengths), strict=True)]
-        return TokenizedTexts(ids, lengths, truncated, time.perf_counter() - start)
+        return TokenizedTexts(ids, lengths, truncated, time.perf_counter() - start, failed)
 
     def prompt(self, text: str) -> Ids:
         """Return the ids of a prompt; where the model does not pool them, as they stand before a text.
 
         That is without a special token at their end.
+
+        Raises:
+            InputError: the tokenizer cannot read it.
         """
-        (encoding,) = self._encodings([text])
-        ids = np.array(encoding.ids, np.int32)
-        ends = not self._pools_prompt and len(ids) and encoding.special_tokens_mask[-1]
-        return ids[:-1] if ends else ids
+        (content,) = self._contents([text])
+        if content.error is not None:
+            raise InputError(f"prompt: {content.error}")
+        behind = self._behind if self._pools_prompt else []
+        return np.array([*self._before, *content.ids, *behind], np.int32)
 
     def refuse_longer(self, texts: Iterable[tuple[str, str]]) -> None:
         """Read every text, for those who do not want them cut.
@@ -162,27 +171,45 @@ class TextTokenizer:
         Raises:
             InputError: a text is over the limit; it is named with its tokens.
         """
-        source = iter(texts)
-        while some := taken(source, _READ_TEXTS, _READ_CHARACTERS, lambda named: named[1]):
-            found = self._encodings([text for _, text in some])
-            for (name, text), encoding in zip(some, found, strict=True):
+        special = len(self._before) + len(self._behind)
+        for some in together(iter(texts), lambda named: len(named[1]), _READ_TEXTS):
+            contents = self._contents([text for _, text in some])
+            for (name, text), content in zip(some, contents, strict=True):
                 if len(text) > self._characters:
                     raise InputError(
                         f"{name} has {len(text):,} characters, and the model reads {self._characters:,} of them; "
                         "shorten it, or let it be truncated"
                     )
-                if encoding.overflowing:
+                count = None if content.tokens is None else content.tokens + special
+                if content.error is None and (count is None or count > self.max_length):
                     raise InputError(
-                        f"{name} has {self._whole_length(encoding)} tokens, over the limit of {self.max_length}; "
-                        "shorten it, or let it be truncated"
+                        f"{name} has {f'more than {self.max_length}' if count is None else count} tokens, over the "
+                        f"limit of {self.max_length}; shorten it, or let it be truncated"
                     )
 
-    def _encodings(self, texts: Sequence[str]) -> list[Encoding]:
-        """Return the encodings of texts, of which model2vec reads so many characters, and cuts those on the right."""
+    def _contents(self, texts: Sequence[str]) -> list[Content]:
+        """Return the contents of texts, of which model2vec reads so many characters, and cuts those on the right."""
         cut = [text[: self._characters] for text in texts] if self._characters < sys.maxsize else list(texts)
-        return self._tokenizer.encode_batch_fast(cut, add_special_tokens=self._adds_special)
+        return self._reader.read(cut)
 
-    def _check_vocabulary(self) -> None:
+    def _special_tokens(self) -> tuple[list[int], list[int]]:
+        """Return the ids that the post-processor puts before a text and behind it.
+
+        Raises:
+            UnsupportedModelError: it does anything else.
+        """
+        for probe in ("a", "1", "the", "."):
+            text = self._tokenizer.encode(probe, add_special_tokens=False).ids
+            whole = self._tokenizer.encode(probe, add_special_tokens=True)
+            start = whole.special_tokens_mask.index(0) if 0 in whole.special_tokens_mask else None
+            if text and start is not None and whole.ids[start : start + len(text)] == text:
+                return whole.ids[:start], whole.ids[start + len(text) :]
+        raise UnsupportedModelError(
+            f"{self._path}: its post_processor does more than to put special tokens before a text and behind it, which "
+            "the engine does not run"
+        )
+
+    def _check_vocabulary(self, *, adds_special: bool) -> None:
         """Refuse a tokenizer whose size or special tokens say that it is another model's.
 
         All its ids are not looked at: that takes 0.4 s for 250,000. Those of texts are, when they are encoded.
@@ -193,7 +220,10 @@ class TextTokenizer:
                 f"{self._path}: has {tokens} tokens, but the model's embedding table has {self._rows} rows; it is "
                 "another model's tokenizer"
             )
-        whole = self._tokenizer.encode("a", add_special_tokens=self._adds_special)
+        try:
+            whole = self._tokenizer.encode("a", add_special_tokens=adds_special)
+        except BaseException as error:
+            raise ModelError(f"{self._path}: cannot read a text: {failure(error)}") from error
         self._check_ids(max(whole.ids, default=0))
         if self._types and any(whole.type_ids):
             raise UnsupportedModelError(
@@ -217,22 +247,6 @@ class TextTokenizer:
         lower = normalizers.Lowercase()
         self._tokenizer.normalizer = lower if own is None else normalizers.Sequence([lower, own])
 
-    def _whole_length(self, encoding: Encoding) -> int:
-        """Return the tokens of a truncated text, had it not been: each part has the special tokens around it."""
-        parts = [encoding, *encoding.overflowing]
-        return self._special + sum(len(part.ids) - self._special for part in parts)
-
     def words(self) -> list[str]:
         """Return whole words of the vocabulary, to make synthetic text from."""
         return sorted(word for word in self._tokenizer.get_vocab() if word.isalpha() and word.isascii())
-
-
-def taken(source: Iterator[Item], texts: int, characters: int, text_of: Callable[[Item], str]) -> list[Item]:
-    """Return the next of a source: so many texts at most, and none more once they have so many characters."""
-    some: list[Item] = []
-    for item in islice(source, texts):
-        some.append(item)
-        characters -= len(text_of(item))
-        if characters <= 0:
-            break
-    return some

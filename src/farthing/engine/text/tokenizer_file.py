@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from farthing.errors import MissingExtraError, ModelError
 
@@ -12,11 +13,15 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
+MOST_GROWTH = 16
+"""Characters that the replacements of a normalizer may make of one."""
+
+
 def load_tokenizer(path: Path) -> Tokenizer:
     """Return the tokenizer of a tokenizer.json, with the truncation and padding that are baked into it.
 
     Raises:
-        ModelError: the file is damaged, or none.
+        ModelError: the file is damaged, or none, or makes very long texts of short ones.
         MissingExtraError: tokenizers is not installed.
     """
     try:
@@ -24,9 +29,44 @@ def load_tokenizer(path: Path) -> Tokenizer:
     except ImportError as error:
         raise MissingExtraError("tokenizers", "cpu", "the engine") from error
     try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception
-        raise ModelError(f"{path}: cannot be loaded: {error}; fetch the model again") from error
+        tokenizer = Tokenizer.from_file(str(path))
+        growth = _growth(json.loads(tokenizer.to_str())["normalizer"])
+    except BaseException as error:
+        raise ModelError(f"{path}: cannot be loaded: {failure(error)}; fetch the model again") from error
+    if growth > MOST_GROWTH:
+        raise ModelError(
+            f"{path}: its normalizer makes {growth:,} characters of one, and {MOST_GROWTH} at most are tokenized; "
+            "take out its replacements"
+        )
+    return tokenizer
+
+
+def failure(error: BaseException) -> str:
+    """Return in one line how the library failed. It raises bare Exceptions, and panics, which are none.
+
+    Raises:
+        BaseException: it is the interpreter's own, such as KeyboardInterrupt.
+    """
+    if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        raise error
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return reason if len(reason) <= 200 else f"{reason[:199]}…"
+
+
+def _growth(normalizer: Any) -> int:
+    """Return how many characters a normalizer may make of one, at most."""
+    if not isinstance(normalizer, dict):
+        return 1
+    if normalizer["type"] == "Sequence":
+        return prod(map(_growth, normalizer["normalizers"]))
+    if normalizer["type"] == "Replace":
+        content = len(normalizer["content"])
+        pattern = normalizer["pattern"].get("String")
+        # A regular expression may match nothing, between all characters.
+        return max(1, -(-content // len(pattern))) if pattern else 1 + content
+    if normalizer["type"] == "Prepend":
+        return 1 + len(normalizer["prepend"])
+    return 1  # or up to 18 of Unicode's compatibility forms, once
 
 
 def unknown_id(tokenizer: Tokenizer) -> int | None:

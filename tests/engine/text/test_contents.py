@@ -51,7 +51,7 @@ def unigram(normalizer: Any, pre_tokenizer: Any) -> Tokenizer:
 
 def word_piece(pre_tokenizer: Any) -> Tokenizer:
     trainer = trainers.WordPieceTrainer(vocab_size=500, special_tokens=SPECIAL, show_progress=False)
-    model = models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100)  # type: ignore[call-arg]
+    model = models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100)
     return trained(model, trainer, normalizers.BertNormalizer(), pre_tokenizer)
 
 

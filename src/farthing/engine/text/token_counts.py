@@ -12,8 +12,12 @@ from farthing.catalog import facts
 from farthing.catalog.lookups import find_model
 from farthing.catalog.model_files import DEFAULT_MODEL
 from farthing.engine.folder.locate import default_model_folder
+from farthing.engine.text.contents import ContentReader
 from farthing.engine.text.tokenizer_file import load_tokenizer
-from farthing.errors import MissingExtraError
+from farthing.errors import InputError, MissingExtraError
+
+_MOST_TOKENS = 131_072
+"""Of a text that are counted; no embedding model reads as many."""
 
 
 def token_counter_if_here(model: str) -> Callable[[Sequence[str]], list[int]] | None:
@@ -23,7 +27,8 @@ def token_counter_if_here(model: str) -> Callable[[Sequence[str]], list[int]] | 
         model: a folder, or a hub id or catalog name of a model that was fetched before.
 
     Raises:
-        ModelError: the tokenizer is there and cannot be loaded.
+        ModelError: the tokenizer is there and cannot be loaded. What counts raises an InputError for a text that the
+            tokenizer cannot read.
     """
     path = _tokenizer_file(model)
     if path is None:
@@ -34,7 +39,19 @@ def token_counter_if_here(model: str) -> Callable[[Sequence[str]], list[int]] | 
         return None
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    return lambda texts: [len(one.ids) for one in tokenizer.encode_batch_fast(list(texts))]
+    reader, special = (
+        ContentReader(tokenizer, _MOST_TOKENS, "right"),
+        tokenizer.num_special_tokens_to_add(False),
+    )
+
+    def counts(texts: Sequence[str]) -> list[int]:
+        contents = reader.read(texts)
+        for row, content in enumerate(contents):
+            if content.error is not None:
+                raise InputError(f"text {row}: {content.error}")
+        return [special + (content.tokens or len(content.ids)) for content in contents]
+
+    return counts
 
 
 def _tokenizer_file(model: str) -> Path | None:

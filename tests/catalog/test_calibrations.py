@@ -11,16 +11,20 @@ from typing import Any
 import pytest
 
 from farthing.catalog.calibrations import (
+    RUNS_KEPT,
     calibrations_folder,
     discard_calibration,
+    keep_run,
     kept_calibration,
+    kept_runs,
+    last_runs,
     load_calibration,
     load_model_calibration,
     save_calibration,
     save_model_calibration,
 )
 from farthing.errors import InputError
-from farthing.theory.devices import Calibration, Dtype
+from farthing.theory.devices import Calibration, Dtype, PastRun
 from makers import make_calibration, make_model_calibration
 
 MACHINE = make_calibration(versions={"torch": "2.13.0", "openvino": "2026.4"})
@@ -237,3 +241,27 @@ def test_a_folder_in_the_way_is_none(tmp_path: Path) -> None:
     assert load(folder=tmp_path) is None
     with pytest.raises(InputError, match="not calibrated"):
         kept_calibration("fp32", tmp_path)
+
+
+def test_runs_are_kept_bounded_beside_their_calibration(tmp_path: Path) -> None:
+    runs = [
+        PastRun(at=f"{n:02}", kind="file", predicted_s=1.0, wall_s=2.0, beside_s=None, steps=((8, 1.0, 2.0),))
+        for n in range(RUNS_KEPT + 5)
+    ]
+    for run in runs:
+        keep_run(run, MACHINE, MODEL, tmp_path)
+    assert kept_runs(MACHINE, MODEL, tmp_path) == last_runs(MACHINE, tmp_path) == runs[5:]
+    assert kept_runs(MACHINE, replace(MODEL, measured_at="later"), tmp_path) == []
+    assert last_runs(replace(MACHINE, measured_at="later"), tmp_path) == []
+
+
+@pytest.mark.parametrize("rows", [None, 3, [3], [{}], [{"at": 1, "steps": [[1]]}], {"at": []}])
+def test_damaged_runs_are_none(tmp_path: Path, rows: object) -> None:
+    run = PastRun(at="1", kind="file", predicted_s=1.0, wall_s=2.0, beside_s=0.5, steps=(), busy=True)
+    keep_run(run, MACHINE, MODEL, tmp_path)
+    (path,) = tmp_path.glob("runs-*")
+    row = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(row | {"runs": rows}), encoding="utf-8")
+    assert kept_runs(MACHINE, MODEL, tmp_path) == []
+    keep_run(run, MACHINE, MODEL, tmp_path)
+    assert kept_runs(MACHINE, MODEL, tmp_path) == [run]

@@ -553,7 +553,9 @@ def test_a_calibrated_machine_is_explained_and_diagnosed(
     farthing: Farthing, here: Path, tiny_bert: Path
 ) -> None:
     (here / "in.txt").write_bytes(GOOD["in.txt"])
-    embedded(farthing, "in.txt", "-o", "out.parquet", "-m", tiny_bert)  # calibrates where nothing is kept
+    embedded(
+        farthing, "in.txt", "-o", "out.parquet", "-m", tiny_bert, "--dtype", "fp32"
+    )  # calibrates where nothing is kept
     document = json.loads(farthing("explain", tiny_bert, "--device", "local", "--json").out)
     assert (document["device"], document["dtype"], document["length"]) == ("local", "fp32", 32)
     assert document["usd_per_hour"]["value"] is None
@@ -561,6 +563,10 @@ def test_a_calibrated_machine_is_explained_and_diagnosed(
     calibration = json.loads(farthing("doctor", "--json").out)["calibration"]
     assert calibration.keys() == {"measured_at", "age_s", "peak_flops_per_s", "peak_source"}
     assert 0 <= calibration["age_s"] < 3600
+    predictions = json.loads(farthing("doctor", "--json").out)["predictions"]
+    assert predictions["runs"] >= 1
+    assert predictions["last_error"] >= 0
+    assert "off by" in farthing("doctor").out
     assert calibration["peak_flops_per_s"] > 1e8
     assert "FLOP/s" in farthing("doctor").out
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from farthing.catalog.calibrations import kept_runs
 from farthing.embedding import job as module
 from farthing.embedding import steps, windows
 from farthing.embedding.job import Job, Prediction, Watch
 from farthing.embedding.scan import scan
 from farthing.embedding.steps import EmbeddedTexts, StepPath
+from farthing.engine.calibration.calibrate import Notify, when_free
 from farthing.engine.load import load_model
+from farthing.engine.machine import OtherLoad
 from farthing.errors import EngineError
+from farthing.scheduling import forecast as forecasts
 from farthing.scheduling.forecast import forecast_job_s
-from farthing.theory.devices import StepTimes
+from farthing.theory.devices import Calibration, ModelCalibration, StepTimes
 from farthing.theory.work import WorkCounter
 from makers import make_calibration, make_model_calibration
 from staged_engine import StagedEngine, staged_model
@@ -35,7 +41,8 @@ def path(tiny_bert: Path) -> Iterator[StepPath]:
 
 
 @pytest.fixture(autouse=True)
-def _measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def _measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # no test learns from another's runs
     monkeypatch.setattr(module, "ensure_calibrated", lambda *_: (MACHINE, MEASURED))
 
 
@@ -70,10 +77,13 @@ def test_a_job_of_one_window_is_predicted_from_all_its_lengths(path: StepPath, e
     lengths = path.model.tokenizer.encode(texts_of(100)).lengths
     assert prediction.basis == "all"
     assert prediction.tokens == sum(lengths)
-    assert prediction.seconds == forecast_job_s(
-        lengths, MEASURED, max_batch_tokens=MEASURED.best_step_tokens(), window_texts=8192
-    )
     receipt = job.settle()
+    tokenized = replace(MEASURED, tokenization_s_per_token=0.0)
+    steps_s = forecast_job_s(
+        lengths, tokenized, max_batch_tokens=MEASURED.best_step_tokens(), window_texts=8192
+    )
+    # What reading and tokenizing took is known by then.
+    assert receipt.seconds.tokenization < prediction.seconds - steps_s < receipt.seconds.wall
     assert (receipt.predicted_seconds, receipt.prediction_basis) == (prediction.seconds, "all")
 
 
@@ -232,3 +242,74 @@ def test_reuse_of_a_prompt_is_predicted(tiny_bert: Path, monkeypatch: pytest.Mon
     list(make(path, texts, [], prompt="a b c d e f ").run(texts))
     assert asked == [0, 0, 7]  # [CLS] among them
     path.close()
+
+
+def test_runs_are_kept_with_what_their_steps_took(
+    path: StepPath, events: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BUSY_SHARE", 2)
+    monkeypatch.setattr(
+        module, "HELD_UP", math.inf
+    )  # so small a model's steps take no longer than tokenizing
+    texts = texts_of(100)
+    for count in (1, 2):
+        job = make(path, texts, events)
+        list(job.run(iter(texts)))
+        receipt = job.settle()
+        run = kept_runs(MACHINE, MEASURED)[-1]
+        assert len(kept_runs(MACHINE, MEASURED)) == count
+        assert (run.predicted_s, run.wall_s) == (receipt.predicted_seconds, receipt.seconds.wall)
+        assert run.error == receipt.prediction_error
+        taken = sum(taken for _, _, taken in run.steps)
+        assert taken == pytest.approx(receipt.seconds.device * path.model.engine.lanes)
+        assert {length for length, _, _ in run.steps} <= {8, 32}
+
+
+def test_the_second_job_is_predicted_from_the_first(
+    path: StepPath, events: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A calibration that is a hundred times too slow, as if the machine had been busy; no command by hand."""
+    monkeypatch.setattr(module, "BUSY_SHARE", 2)
+    monkeypatch.setattr(
+        module, "HELD_UP", math.inf
+    )  # so small a model's steps take no longer than tokenizing
+    monkeypatch.setattr(forecasts, "LEAST_STEPS_S", 0.0)
+    monkeypatch.setattr(module, "SHORT_S", math.inf)
+    times = replace(MEASURED.step_times, seconds=((0.1, 0.7), (0.1, 0.8)))
+    slow = replace(MEASURED, step_times=times, job_overhead_s=1.0)
+    monkeypatch.setattr(module, "ensure_calibrated", lambda *_: (MACHINE, slow))
+    texts, errors = texts_of(400), []
+    for _ in range(3):
+        job = make(path, texts, events)
+        list(job.run(iter(texts)))
+        errors.append(job.settle().prediction_error or 0.0)
+    assert errors[0] > 5
+    assert max(errors[1:]) < errors[0] / 5
+
+
+@pytest.mark.parametrize("window", [1, 8192])
+def test_a_line_far_over_the_limit_is_predicted_by_what_its_tokenizing_takes(
+    path: StepPath, events: list[object], monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    set_window(monkeypatch, window)
+    texts = ["a b c " * 100_000, "a"]
+    job = make(path, texts, events)
+    list(job.run(iter(texts)))
+    receipt = job.settle()
+    assert receipt.predicted_seconds is not None
+    assert receipt.predicted_seconds > 0.5 * receipt.seconds.tokenization
+
+
+def test_a_receipt_warns_of_a_calibration_that_was_made_beside_others(
+    path: StepPath, events: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ensure(_path: object, _run: object, notify: Notify) -> tuple[Calibration, ModelCalibration]:
+        when_free(lambda: None, notify, lambda: OtherLoad(readings.__next__))
+        return MACHINE, MEASURED
+
+    monkeypatch.setattr(module, "ensure_calibrated", ensure)
+    for used, warned in ((10.0, 1), (0.0, 0)):
+        readings = iter([(0.0, 0.0, 0.0), (0.0, used, 0.0)] * 2)
+        job = make(path, ["a"], events)
+        list(job.run(["a"]))
+        assert len([line for line in job.settle().warnings if "others used 100%" in line]) == warned

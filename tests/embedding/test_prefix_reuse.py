@@ -19,6 +19,8 @@ from farthing.embedding.job import Job
 from farthing.embedding.scan import scan
 from farthing.embedding.steps import StepPath, Totals
 from farthing.engine.load import load_model
+from farthing.theory.devices import StepTimes
+from makers import make_calibration, make_model_calibration
 from small_families import VOCABULARY, save_family
 
 WORDS = [f"w{number}" for number in range(VOCABULARY - 1)]
@@ -122,10 +124,14 @@ def test_a_model_of_the_mean_reuses_nothing(tiny_bert: Path) -> None:
     path.close()
 
 
-@pytest.mark.usefixtures("_calibrated")
-def test_a_prediction_knows_of_the_reuse(path: StepPath) -> None:
+def test_a_prediction_knows_of_the_reuse(path: StepPath, monkeypatch: pytest.MonkeyPatch) -> None:
     """A long prompt before short texts: the job is predicted to take less than the same tokens without one."""
     long = " ".join(WORDS[1:31]) + " "
+    slow = StepTimes((8, 64), (128, 1024), ((0.1, 0.8), (0.1, 0.8)))  # beside which tokenizing is nothing
+    monkeypatch.setattr(
+        "farthing.embedding.job.ensure_calibrated",
+        lambda *_: (make_calibration(), make_model_calibration(step_times=slow, new_shape_s=0.0)),
+    )
     predicted = {}
     for prompt, texts in ((long, TEXTS), ("", [long + text for text in TEXTS])):
         job = Job(path, scan(texts), prompt=prompt)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farthing.engine import machine
-from farthing.engine.machine import _quotas, available_cores, library_versions, this_machine
+from farthing.engine.machine import OtherLoad, _quotas, available_cores, library_versions, this_machine
 
 Groups = Callable[[str, Mapping[str, str]], list[float]]
 
@@ -156,3 +159,32 @@ def test_this_machine() -> None:
     assert here.memory_bytes > 10**8
     assert f"{here.cores} cores" in here.identity
     assert set(library_versions()) == {"torch", "openvino", "numpy", "tokenizers"}
+
+
+@pytest.mark.parametrize(
+    ("idle", "used", "own", "share"),
+    [
+        (1, 9, 9, 0.0),
+        (0, 10, 5, 0.5),
+        (1, 9, 4, 0.4),
+        (50, 50, 2, 0.0),  # a quota of few of many processors
+        (0, 10, 12, 0.0),  # clocks that disagree
+        (0, 0, 0, 0.0),  # a system that does not tell
+    ],
+)
+def test_what_others_use(idle: float, used: float, own: float, share: float) -> None:
+    readings = iter([(100.0, 100.0, 1.0), (100.0 + idle, 100.0 + used, 1.0 + own)])
+    assert OtherLoad(lambda: next(readings)).share() == pytest.approx(share)
+
+
+def test_loops_beside_this_process_are_seen() -> None:
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(available_cores())]
+    try:
+        others, end = OtherLoad(), time.perf_counter() + 1.0
+        while time.perf_counter() < end:
+            pass
+        assert others.share() > 0.2
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from farthing.errors import InputError
 from farthing.scheduling.batching import batches_by_length
-from farthing.scheduling.forecast import forecast_job_s
-from farthing.theory.devices import ModelCalibration, StepTimes
+from farthing.scheduling.forecast import RUNS_TAKEN, corrected, forecast_job_s
+from farthing.theory.devices import ModelCalibration, PastRun, StepTimes
 from farthing.theory.work import WorkCounter
 from makers import MINILM, make_model_calibration
 
@@ -205,3 +205,50 @@ def test_a_prefix_needs_to_know_the_model() -> None:
     both_ways = WorkCounter(MINILM, trim=True)
     with pytest.raises(InputError, match="both ways"):
         forecast_job_s([9], CALIBRATION, max_batch_tokens=64, window_texts=8, prefix=4, counter=both_ways)
+
+
+def past(
+    *steps: tuple[int, float, float], kind: str = "memory", beside_s: float | None = None, busy: bool = False
+) -> PastRun:
+    return PastRun(
+        at="2026-11-26T12:00:00+00:00",
+        kind=kind,
+        predicted_s=1.0,
+        wall_s=1.0,
+        beside_s=beside_s,
+        steps=steps,
+        busy=busy,
+    )
+
+
+def test_nothing_is_corrected_without_runs() -> None:
+    assert corrected(CALIBRATION, [], "memory") == CALIBRATION
+
+
+@given(st.floats(0.2, 5), st.integers(1, 8))
+def test_steps_take_what_runs_say_by_their_length(ratio: float, count: int) -> None:
+    runs = [past((8, 10.0, 10.0 * ratio), (64, 10.0, 20.0))] * count
+    rows = corrected(CALIBRATION, runs, "memory").step_times.seconds
+    for row, before, times in zip(
+        rows, CALIBRATION.step_times.seconds, (ratio, 2, (ratio + 2) / 2), strict=True
+    ):
+        assert row == pytest.approx([seconds * times for seconds in before])  # the last: of no run, so as all
+
+
+@given(st.permutations([1.1, 1.1, 1.1, 9.0, 0.1]))
+def test_odd_runs_and_those_of_long_ago_correct_nothing(ratios: list[float]) -> None:
+    runs = [past((8, 1.0, 5.0))] * RUNS_TAKEN + [past((8, 10.0, 10 * ratio)) for ratio in ratios]
+    found = corrected(CALIBRATION, runs, "memory")
+    assert found.step_times.seconds[0][0] == pytest.approx(1.1 * CALIBRATION.step_times.seconds[0][0])
+
+
+def test_short_and_busy_runs_tell_nothing_of_steps() -> None:
+    runs = [past((8, 0.01, 0.05)), past((8, 10.0, 50.0), busy=True, beside_s=9.0)]
+    assert corrected(CALIBRATION, runs, "memory") == CALIBRATION
+
+
+def test_what_is_beside_the_steps_is_that_of_the_kind() -> None:
+    runs = [past(kind="file", beside_s=seconds) for seconds in (0.5, 0.1, 0.2)] + [past(beside_s=7.0)]
+    assert corrected(CALIBRATION, runs, "file").job_overhead_s == 0.2
+    assert corrected(CALIBRATION, runs, "memory").job_overhead_s == 7.0
+    assert corrected(CALIBRATION, runs, "another").job_overhead_s == CALIBRATION.job_overhead_s

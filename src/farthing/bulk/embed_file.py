@@ -58,7 +58,9 @@ def embed_file(
     prefix = embedder.prefix(prompt_name)
     if not embedder.truncate:
         embedder.model.tokenizer.refuse_longer(_named(source, prefix))
-    job = Job(embedder.path, held, prompt=prefix, usd_per_hour=embedder.usd_per_hour, watch=watch)
+    job = Job(
+        embedder.path, held, prompt=prefix, usd_per_hour=embedder.usd_per_hour, watch=watch, to_file=True
+    )
     writer = EmbeddingWriter(
         output,
         dimension=formatter.format.dimension,

@@ -17,7 +17,7 @@ from farthing.catalog.calibration_file import calibration_document, parse_calibr
 from farthing.catalog.configuration import load_configuration
 from farthing.catalog.model_files import own_text
 from farthing.errors import InputError
-from farthing.theory.devices import Calibration, Dtype, DtypeChoice, ModelCalibration
+from farthing.theory.devices import Calibration, Dtype, DtypeChoice, ModelCalibration, PastRun
 
 
 def calibrations_folder() -> Path:
@@ -64,7 +64,7 @@ def kept_calibration(dtype: Dtype | None, folder: Path | None = None, *, model: 
     Raises:
         InputError: the processor was not calibrated in this dtype yet.
     """
-    dtype = dtype or load_configuration().dtype
+    asked, dtype = dtype, dtype or load_configuration().dtype
     paths = (folder or calibrations_folder()).glob(f"machine-{dtype or '*'}-*.json")
     kept = [_parsed(_row(path))[0] for path in paths]
     processors = [one for one in kept if one is not None and one.device_type == "cpu"]
@@ -72,7 +72,7 @@ def kept_calibration(dtype: Dtype | None, folder: Path | None = None, *, model: 
         own = [one for one in processors if one.dtype == run_dtype(model, one.machine, folder)]
         processors = own or processors
     if not processors:
-        here, option = (f" in {dtype}", f" --dtype {dtype}") if dtype else ("", "")
+        here, option = f" in {dtype}" if dtype else "", f" --dtype {asked}" if asked else ""
         raise InputError(f"device local is not calibrated{here} yet: run `farthing calibrate{option}` first")
     return max(processors, key=lambda one: one.measured_at)
 
@@ -127,6 +127,58 @@ def load_model_calibration(
     if calibration is None or beside != machine or calibration.model != model:
         return None
     return calibration if revision in (None, row.get("revision")) else None
+
+
+RUNS_KEPT = 20
+
+
+def keep_run(run: PastRun, machine: Calibration, model: ModelCalibration, folder: Path | None = None) -> None:
+    """Keep what a job took beside what the calibrations said, with the last ones before it."""
+    rows = [asdict(one) for one in (*kept_runs(machine, model, folder), run)][-RUNS_KEPT:]
+    _write(_runs_path(machine, model, folder), {"beside": _beside(machine, model), "runs": rows})
+
+
+def kept_runs(machine: Calibration, model: ModelCalibration, folder: Path | None = None) -> list[PastRun]:
+    """Return the last runs that were predicted from these calibrations, oldest first."""
+    row = _row(_runs_path(machine, model, folder))
+    return _runs(row) if row.get("beside") == _beside(machine, model) else []
+
+
+def last_runs(machine: Calibration, folder: Path | None = None) -> list[PastRun]:
+    """Return the runs of all models that are kept of a device in its dtype, oldest first."""
+    paths = (folder or calibrations_folder()).glob(f"runs-*-{machine.dtype}-*.json")
+    rows = [row for row in map(_row, paths) if str(row.get("beside")).startswith(_beside(machine, None))]
+    return sorted((run for row in rows for run in _runs(row)), key=lambda run: run.at)
+
+
+def _runs(row: Mapping[str, Any]) -> list[PastRun]:
+    """Return the runs of a file, without those that are damaged or that another version wrote."""
+    rows, runs = row.get("runs"), []
+    for one in rows if isinstance(rows, list) else []:
+        with suppress(TypeError, ValueError, KeyError):
+            beside_s = one["beside_s"]
+            run = PastRun(
+                at=str(one["at"]),
+                kind=str(one["kind"]),
+                predicted_s=float(one["predicted_s"]),
+                wall_s=float(one["wall_s"]),
+                beside_s=None if beside_s is None else float(beside_s),
+                steps=tuple((int(length), float(said), float(took)) for length, said, took in one["steps"]),
+                busy=bool(one["busy"]),
+            )
+            if run.wall_s > 0:
+                runs.append(run)
+    return runs
+
+
+def _beside(machine: Calibration, model: ModelCalibration | None) -> str:
+    """Return what tells one calibration from the next in its place."""
+    return f"{machine.machine} {machine.measured_at} {'' if model is None else model.measured_at}"
+
+
+def _runs_path(machine: Calibration, model: ModelCalibration, folder: Path | None) -> Path:
+    key = _digest(f"{model.model}\n{machine.machine}")
+    return (folder or calibrations_folder()) / f"runs-{_file_name(model.model)}-{machine.dtype}-{key}.json"
 
 
 def save_dtype_choice(choice: DtypeChoice, folder: Path | None = None) -> Path:

@@ -48,7 +48,7 @@ def calibrate(
     from farthing.catalog.calibrations import calibrations_folder
     from farthing.cli.output import console, print_json, side_console, status
     from farthing.embedding.steps import StepPath
-    from farthing.engine.calibration.calibrate import calibrate_machine, calibrate_model
+    from farthing.engine.calibration.calibrate import calibrate_machine, calibrate_model, when_free
     from farthing.engine.calibration.dtypes import choose_dtype
     from farthing.engine.load import PROCESSOR_NAMES, load_model
     from farthing.units import format_count, format_seconds, format_si
@@ -63,9 +63,11 @@ def calibrate(
 
         def notify(line: str) -> None:
             shown.update(f"measuring {escape(line)}")
+            if "others used" in line:
+                side_console().print(escape(line), style="yellow")
 
-        machine = calibrate_machine(path.model.engine, notify)
-        measured = calibrate_model(path.model, machine, path.run_alone, notify)
+        machine = when_free(lambda: calibrate_machine(path.model.engine, notify), notify)
+        measured = when_free(lambda: calibrate_model(path.model, machine, path.run_alone, notify), notify)
         choice = (
             choose_dtype(path.model, notify) if path.model.automatic and device in PROCESSOR_NAMES else None
         )

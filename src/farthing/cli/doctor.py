@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from farthing.cli import options
 from farthing.theory.devices import DtypeChoice
 from farthing.units import SECONDS_PER_HOUR, format_si
+
+if TYPE_CHECKING:
+    from farthing.theory.devices import PastRun
+
+_LATELY = 10
+"""Runs that tell how far off predictions are."""
 
 _ENGINE_PACKAGES = ("openvino", "tokenizers", "numpy", "pyarrow", "huggingface-hub")
 
@@ -39,7 +47,7 @@ def doctor(as_json: bool) -> None:
 
 def _report() -> dict[str, Any]:
     """Return what was found, as plain values in SI units."""
-    from farthing.catalog.calibrations import load_calibration, load_dtype_choice, run_dtype
+    from farthing.catalog.calibrations import last_runs, load_calibration, load_dtype_choice, run_dtype
     from farthing.catalog.configuration import load_configuration
     from farthing.catalog.model_files import DEFAULT_MODEL
     from farthing.engine.folder.locate import default_model_folder
@@ -73,8 +81,19 @@ def _report() -> dict[str, Any]:
             "peak_flops_per_s": calibration.peak_flops_per_s,
             "peak_source": calibration.peak_source,
         },
+        "predictions": _predictions([] if calibration is None else last_runs(calibration)),
         "usd_per_hour": configuration.usd_per_hour,
         "configuration": str(configuration.path),
+    }
+
+
+def _predictions(runs: Sequence[PastRun]) -> dict[str, Any]:
+    """Return how far off the last runs were predicted: fractions of the wall seconds."""
+    errors = [run.error for run in runs][-_LATELY:]
+    return {
+        "runs": len(errors),
+        "last_error": errors[-1] if errors else None,
+        "median_error": median(errors) if errors else None,
     }
 
 
@@ -95,6 +114,10 @@ def _lines(report: dict[str, Any]) -> dict[str, str]:
         if calibration is None
         else f"{_age(calibration['age_s'])} old, {calibration['peak_source']}, "
         f"{format_si(calibration['peak_flops_per_s'], 'FLOP/s')}",
+        "predictions": "none yet"
+        if not (lately := report["predictions"])["runs"]
+        else f"off by {lately['last_error']:.1%} in the last run, {lately['median_error']:.1%} in the median of "
+        f"{lately['runs']}",
         "price": f"unknown: give --usd-per-hour, or set [local] usd_per_hour in {path}"
         if price is None
         else f"${price:g}/h from {path}",

@@ -84,7 +84,7 @@ def _facts(receipt: Receipt, output: str | None) -> Table:
         write = usd_format((usd.total, usd.per_hour, usd.marginal_per_million_tokens))
         table.add_row(
             "cost here",
-            f"[green]{write(usd.total)}[/green] at {write(usd.per_hour)}/h; marginal "
+            f"[green]{write(usd.total)} at {write(usd.per_hour)}/h[/green]; marginal "
             f"{write(usd.marginal_per_million_tokens)} per 1M tokens",
         )
     else:

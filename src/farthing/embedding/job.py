@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from threading import Lock
 
 from farthing.catalog import facts
-from farthing.catalog.calibrations import discard_calibration
+from farthing.catalog.calibrations import discard_calibration, keep_run, kept_runs
 from farthing.embedding.cache import VectorCache
 from farthing.embedding.scan import Scan
 from farthing.embedding.steps import EmbeddedTexts, Progress, StepPath, Totals
 from farthing.embedding.windows import WINDOW_CHARACTERS, WINDOW_TEXTS, Window
-from farthing.engine.calibration.calibrate import Notify, ensure_calibrated
+from farthing.engine.calibration.calibrate import BUSY_SHARE, STILL_BUSY, Notify, ensure_calibrated
+from farthing.engine.machine import OtherLoad
 from farthing.metering.elsewhere import prices_elsewhere
 from farthing.metering.receipt import PredictionBasis, Receipt, Seconds, make_receipt
-from farthing.scheduling.forecast import forecast_job_s
+from farthing.scheduling.batching import Batch
+from farthing.scheduling.forecast import corrected, forecast_job_s
+from farthing.theory.devices import PastRun
 from farthing.theory.work import WorkCounter
+
+SHORT_S = 1.0
+"""A job predicted to take less shows what it takes beside its steps; in longer ones that is lost in their noise."""
+
+HELD_UP = 0.1
+"""Of the wall seconds in tokenizing, from which on it has slowed the steps beside it, which then tell nothing."""
 
 _NAMED = 3
 """Texts without a vector that a receipt names; of more it gives the number."""
@@ -66,6 +77,7 @@ class Job:
         cache: VectorCache | None = None,
         usd_per_hour: float | None = None,
         watch: Watch | None = None,
+        to_file: bool = False,
     ) -> None:
         """Prepare a job; this machine and the model are calibrated first where they are not.
 
@@ -76,17 +88,28 @@ class Job:
             cache: vectors of earlier calls; None for none.
             usd_per_hour: price of this machine; None when unknown.
             watch: who is told what.
+            to_file: whether the consumer writes the vectors to a file.
         """
         self.prediction: Prediction | None = None
         self._watch, self._usd_per_hour = watch or Watch(), usd_per_hour
         model = self._model = path.model
         model.engine.warm("throughput")
         self._revision = model.checkpoint.revision  # read now, while the files are there
-        self._machine, self._measured = ensure_calibrated(model, path.run_alone, self._watch.notify)
+        self._warnings: list[str] = []
+        self._kind = (
+            f"{'file' if to_file else 'memory'}, {'lanes in use' if path.lanes.started else 'new lanes'}"
+        )
+        self._machine, self._raw = ensure_calibrated(model, path.run_alone, self._notify)
+        self._measured = corrected(self._raw, kept_runs(self._machine, self._raw), self._kind)
+        self._counter = WorkCounter(model.checkpoint.shape, trim=model.checkpoint.trimmable)
+        self._prefix = 0
+        self._steps: dict[int, tuple[float, float]] = {}
+        self._seen: tuple[int, set[tuple[int, int]]] = (0, set())
+        self._learning = Lock()
         self._scan = scan.prefixed(prompt)
         self._step_tokens = self._measured.best_step_tokens()
         fits = self._scan.texts <= WINDOW_TEXTS and self._scan.characters < WINDOW_CHARACTERS
-        self._sample_lengths = [] if fits else model.tokenizer.encode(self._scan.sample).lengths
+        self._sample = None if fits else model.tokenizer.encode(self._scan.sample)
         self._wall_s = 0.0
         self._path, self._prompt = path, prompt
         self._cache = VectorCache(0) if cache is None else cache  # an empty one is false
@@ -106,7 +129,8 @@ class Job:
         Raises:
             EngineError: not one of them got a vector.
         """
-        started = time.perf_counter()
+        started = self._started = time.perf_counter()
+        self._load = OtherLoad()
         self._run = self._path.job(
             *(texts, self._step_tokens),
             prompt=self._prompt,
@@ -114,6 +138,7 @@ class Job:
             on_first_window=self._predict,
             on_step=self._watch.on_step,
         )
+        self._run.on_timed = self._learn
         yield from self._run
         self._wall_s = time.perf_counter() - started
         if self.totals.failed and len(self.totals.failed) == self.totals.texts:
@@ -122,20 +147,65 @@ class Job:
     def _predict(self, window: Window) -> None:
         if window.last and not window.lengths:  # an earlier call has left them all: nothing is predicted
             return
-        lengths: Sequence[int] = window.lengths if window.last else self._sample_lengths
+        sample = None if window.last else self._sample
+        lengths: Sequence[int] = window.lengths if sample is None else sample.lengths
         scale = 1.0 if window.last else self._scan.scale
+        self._prefix = self._run.prefix_of(window)
+        # What tokenizing takes is known by now: of all texts, or of the sample, however long some of them are.
+        elapsed_s = time.perf_counter() - self._started if sample is None else sample.seconds
+        streams = self._measured.streams
+        a_token_s = elapsed_s * streams / sum(lengths) if lengths else 0.0
         seconds = forecast_job_s(
             lengths,
-            self._measured,
+            replace(self._measured, tokenization_s_per_token=a_token_s),
             max_batch_tokens=self._step_tokens,
             window_texts=WINDOW_TEXTS,
             scale=scale,
-            prefix=self._run.prefix_of(window),
-            counter=WorkCounter(self._model.checkpoint.shape, trim=self._model.checkpoint.trimmable),
+            prefix=self._prefix,
+            counter=self._counter,
         )
         basis: PredictionBasis = "all" if window.last else "sample of the lengths"
         self.prediction = Prediction(seconds, sum(lengths) * scale, basis)
         self._watch.on_prediction(self.prediction)
+
+    def _notify(self, line: str) -> None:
+        self._watch.notify(line)
+        if line.startswith(STILL_BUSY):
+            self._warnings.append(line.partition(": ")[2])
+
+    def _learn(self, window: Window, batch: Batch, seconds: float) -> None:
+        """Set what a step took beside what the calibration says of it."""
+        times = self._raw.step_times
+        shape = (len(batch.rows), batch.length)
+        if self._prefix:  # behind one a step takes what its FLOPs say, not what the grid does
+            return
+        said = times.step_s(*shape)
+        row = min(times.lengths, key=lambda length: abs(math.log(batch.length / length)))
+        with self._learning:
+            if self._seen[0] != window.serial:
+                self._seen = (window.serial, set())
+            if shape not in self._seen[1]:
+                self._seen[1].add(shape)
+                said += self._raw.new_shape_s
+            before = self._steps.get(row, (0.0, 0.0))
+            self._steps[row] = (before[0] + said, before[1] + seconds)
+
+    def _keep_run(self, wall_s: float) -> None:
+        if (prediction := self.prediction) is None or wall_s <= 0:
+            return
+        beside_s = wall_s - prediction.seconds + self._measured.job_overhead_s
+        short = prediction.basis == "all" and prediction.seconds < SHORT_S
+        held_up = self.totals.tokenization_s > HELD_UP * wall_s
+        run = PastRun(
+            at=datetime.now(UTC).isoformat(timespec="seconds"),
+            kind=self._kind,
+            predicted_s=prediction.seconds,
+            wall_s=wall_s,
+            beside_s=max(0.0, beside_s) if short else None,
+            steps=() if held_up else tuple((length, *took) for length, took in sorted(self._steps.items())),
+            busy=self._load.share() > BUSY_SHARE,
+        )
+        keep_run(run, self._machine, self._raw)
 
     @property
     def totals(self) -> Totals:
@@ -189,8 +259,9 @@ class Job:
                 today=datetime.now(UTC).date(),
             ),
             vector_error=self._model.engine.vector_error,
-            warnings=self._failures(name_of),
+            warnings=[*self._warnings, *self._failures(name_of)],
         )
+        self._keep_run(receipt.seconds.wall)
         if receipt.refutes_calibration:
             discard_calibration(self._machine)
         return receipt

@@ -121,6 +121,8 @@ class _Step:
             for row, error in done.failed.items():
                 window.failed[places[row]] = EngineError(str(error))
             self.run.count(done)
+            if self.run.on_timed is not None:
+                self.run.on_timed(window, self.batch, done.device_s)
             window.finish()
         except BaseException as error:  # handed to whoever consumes the window, and raised there
             self.window.fail(error)
@@ -144,6 +146,11 @@ class Lanes:
         """
         if self._closed:
             raise EngineError("the model is closed; load it again")
+
+    @property
+    def started(self) -> bool:
+        """Whether its threads run, so that the next steps are not their first."""
+        return bool(self._threads)
 
     def add(self, steps: Collection[_Step], work_class: int) -> None:
         """Leave steps in the queue; the threads start with the first.
@@ -285,6 +292,7 @@ class Run:
         totals: what was done so far.
         prompt: token ids of the prompt, None for none.
         on_first_window: called when the first window is tokenized and before any step runs.
+        on_timed: called after each step with its window, its batch and its seconds, from a lane's thread.
     """
 
     def __init__(
@@ -312,6 +320,7 @@ class Run:
         self._path, self._texts, self._mode = path, texts, mode
         self._step_tokens, self._work_class = step_tokens, work_class
         self.on_first_window: Callable[[Window], None] | None = None
+        self.on_timed: Callable[[Window, Batch, float], None] | None = None
         self._on_step = on_step
         self._lock = threading.Lock()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +88,42 @@ def _quota(folder: Path, file: str) -> float:
     if not int(quota) > 0:
         raise ValueError(f"{folder / file}: {quota} is no quota")
     return int(quota) / int(period[0])
+
+
+class OtherLoad:
+    """What others take of the processors that this process may use: other processes, or a hypervisor."""
+
+    def __init__(self, read: Callable[[], tuple[float, float, float]] | None = None) -> None:
+        """Begin now.
+
+        Args:
+            read: seconds, from any start, that the processors were idle, in use, and in this process's and its
+                children's; None for the system's.
+        """
+        self._read = read or _processor_seconds
+        self._start = self._read()
+
+    def share(self) -> float:
+        """Return the share of the time since the start, 0 to 1; 0 where the system does not tell.
+
+        What was idle could have been had, so it counts against what others used: where a quota keeps this process to
+        a few of many processors, the others' use of the rest is no matter.
+        """
+        idle, used, own = (now - then for now, then in zip(self._read(), self._start, strict=True))
+        return min(1.0, max(0.0, used - own - idle) / (idle + used)) if idle + used > 0 else 0.0
+
+
+def _processor_seconds(stat: Path = Path("/proc/stat")) -> tuple[float, float, float]:
+    own = sum(os.times()[:4])
+    try:
+        lines = [line.split() for line in stat.read_text(encoding="ascii").splitlines()]
+        names = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+        ticks = [list(map(int, counts[:8])) for name, *counts in lines if name in names]
+        whole = sum(map(sum, ticks)) / os.sysconf("SC_CLK_TCK")
+        idle = sum(one[3] + one[4] for one in ticks) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0.0, 0.0, own
+    return idle, whole - idle, own
 
 
 def library_versions() -> Mapping[str, str]:

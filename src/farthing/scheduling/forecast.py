@@ -1,18 +1,58 @@
 """How long a job will take: the real batching policy × the measured step times.
 
-Nothing here is fitted on a corpus: the step times were measured on random token ids, and all that is
-taken from the job is its lengths.
+The step times were measured on random token ids, and all that is taken from the job is its lengths; what jobs before
+it took corrects them.
 """
 
 from __future__ import annotations
 
 import heapq
+import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import cycle, islice
 
 from farthing.scheduling.batching import batches_by_length
-from farthing.theory.devices import ModelCalibration
+from farthing.theory.devices import ModelCalibration, PastRun
 from farthing.theory.work import WorkCounter
+
+RUNS_TAKEN = 5
+"""The last runs correct a calibration, by their median: one odd run of three changes nothing."""
+
+LEAST_STEPS_S = 0.3
+"""Steps of a length that took less in a run tell nothing of it: the first of a lane take longer than all others."""
+
+
+def corrected(calibration: ModelCalibration, runs: Sequence[PastRun], kind: str) -> ModelCalibration:
+    """Return a calibration as the last runs correct it: its steps by length, and what is beside them by kind of job.
+
+    Args:
+        calibration: as it was measured.
+        runs: what was predicted from it and took how long, oldest first.
+        kind: of the job to come.
+    """
+    told = [run for run in runs if not run.busy]
+    everywhere = _ratio([_total(run.steps) for run in told])
+    rows = []
+    for length, row in zip(calibration.step_times.lengths, calibration.step_times.seconds, strict=True):
+        own = _ratio([_total([step for step in run.steps if step[0] == length]) for run in told])
+        rows.append(tuple(seconds * (own or everywhere or 1.0) for seconds in row))
+    beside = [run.beside_s for run in runs if run.kind == kind and run.beside_s is not None and not run.busy]
+    return replace(
+        calibration,
+        step_times=replace(calibration.step_times, seconds=tuple(rows)),
+        job_overhead_s=statistics.median(beside[-RUNS_TAKEN:]) if beside else calibration.job_overhead_s,
+    )
+
+
+def _total(steps: Sequence[tuple[int, float, float]]) -> tuple[float, float]:
+    return sum(step[1] for step in steps), sum(step[2] for step in steps)
+
+
+def _ratio(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """Return the median of taken / predicted seconds, None where no run tells."""
+    ratios = [taken / predicted for predicted, taken in pairs if predicted > 0 and taken >= LEAST_STEPS_S]
+    return statistics.median(ratios[-RUNS_TAKEN:]) if ratios else None
 
 
 def forecast_job_s(

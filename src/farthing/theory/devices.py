@@ -178,6 +178,34 @@ class ModelCalibration:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastRun:
+    """How far a job was from what a calibration said of it.
+
+    Attributes:
+        at: ISO 8601 time of its end.
+        kind: jobs of one kind take the same beside their steps: written to a file or not, with lanes new or in use.
+        predicted_s: wall seconds, as predicted.
+        wall_s: wall seconds that it took.
+        beside_s: what it took beside its steps; None where it was too long to tell.
+        steps: (length of the grid, seconds by the calibration, seconds taken), over its steps of about that length.
+        busy: whether others used much of the device meanwhile, so that it tells nothing of a free one.
+    """
+
+    at: str
+    kind: str
+    predicted_s: float
+    wall_s: float
+    beside_s: float | None
+    steps: tuple[tuple[int, float, float], ...]
+    busy: bool = False
+
+    @property
+    def error(self) -> float:
+        """|predicted − wall| / wall."""
+        return abs(self.predicted_s - self.wall_s) / self.wall_s
+
+
 def _interpolate(xs: Sequence[float], ys: Sequence[float], x: float) -> float:
     """Piecewise linear between the points, and on past both ends with the slope of the nearest pair."""
     if len(xs) == 1:

@@ -16,11 +16,17 @@ import pytest
 from farthing.catalog.calibrations import calibrations_folder, load_calibration, load_model_calibration
 from farthing.engine.calibration import calibrate as calibration
 from farthing.engine.calibration import kept
-from farthing.engine.calibration.calibrate import calibrate_machine, calibrate_model, ensure_calibrated
+from farthing.engine.calibration.calibrate import (
+    STILL_BUSY,
+    calibrate_machine,
+    calibrate_model,
+    ensure_calibrated,
+    when_free,
+)
 from farthing.engine.calibration.gemm_peak import GemmRate
 from farthing.engine.contract import Engine
 from farthing.engine.load import EmbeddingModel, load_model
-from farthing.engine.machine import library_versions, this_machine
+from farthing.engine.machine import OtherLoad, library_versions, this_machine
 from farthing.engine.torch.engine import TorchEngine
 from farthing.errors import EngineError
 from farthing.theory.devices import Calibration, ModelCalibration
@@ -37,6 +43,7 @@ def own_cache(model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     """Keep each test's calibrations apart and the peak quick."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(calibration, "_ROUNDS", 1)
+    monkeypatch.setattr(calibration, "BUSY_SHARE", 2)  # whatever else runs here
     monkeypatch.setattr(calibration, "_COPY_BYTES", 16_000_000)
 
     def peak(dtype: str, device: str, cores: int) -> list[GemmRate]:
@@ -211,3 +218,22 @@ def test_the_error_of_a_lane_is_raised(model: EmbeddingModel, monkeypatch: pytes
     monkeypatch.setattr(model.engine, "lane", Broken)
     with pytest.raises(EngineError, match="the device is gone"):
         calibrate_model(model, MACHINE, no_text)
+
+
+@pytest.mark.parametrize(("shares", "times", "said"), [([0.0], 1, 0), ([0.5, 0.0], 2, 1), ([0.5, 0.4], 2, 2)])
+def test_beside_others_it_is_said_and_measured_once_more(
+    monkeypatch: pytest.MonkeyPatch, shares: list[float], times: int, said: int
+) -> None:
+    monkeypatch.setattr(calibration, "BUSY_SHARE", 0.15)
+    readings = [reading for share in shares for reading in ((0.0, 0.0, 0.0), (0.0, 10.0, 10 * (1 - share)))]
+    measured: list[int] = []
+    lines: list[str] = []
+
+    def measure() -> int:
+        measured.append(len(measured) + 1)
+        return measured[-1]
+
+    assert when_free(measure, lines.append, lambda: OtherLoad(lambda: readings.pop(0))) == times
+    assert (len(measured), len(lines)) == (times, said)
+    assert all("others used" in line for line in lines)
+    assert any(line.startswith(STILL_BUSY) for line in lines) == (said == 2)

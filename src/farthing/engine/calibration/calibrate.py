@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,10 +24,11 @@ from farthing.engine.calibration.kept import identity_of, kept_calibrations
 from farthing.engine.calibration.saturation import measured_steps, run_side_by_side, saturating_tokens
 from farthing.engine.contract import Engine
 from farthing.engine.load import EmbeddingModel
-from farthing.engine.machine import PROCESSOR, library_versions
+from farthing.engine.machine import PROCESSOR, OtherLoad, library_versions
 from farthing.engine.torch.cards import copy_bandwidth
 from farthing.theory.devices import Calibration, ModelCalibration, StepTimes
 
+T = TypeVar("T")
 Notify = Callable[[str], None]
 """Called with a line of text for each thing that is about to be measured."""
 
@@ -35,6 +37,12 @@ _LONGEST = 1024
 """Longest text of the grid; longer ones are extrapolated, so that calibrating stays quick."""
 
 _SMALLEST_STEP_TOKENS = 256
+STILL_BUSY = "nothing more: calibrated while "
+"""How the line begins that says that what is kept was measured beside others."""
+
+BUSY_SHARE = 0.15
+"""Of the processors' time in others' use, from which on a measurement tells nothing of a free machine."""
+
 _ROUNDS = 3
 _COPY_BYTES = 192_000_000
 _COPY_BYTES_PER_CORE = 32_000_000
@@ -48,10 +56,27 @@ def ensure_calibrated(
     The other arguments are as in `calibrate_model`.
     """
     kept = kept_calibrations(model)
-    machine = kept[0] or calibrate_machine(model.engine, notify)
-    measured = kept[1] or calibrate_model(model, machine, run_text, notify)
+    machine = kept[0] or when_free(lambda: calibrate_machine(model.engine, notify), notify)
+    measured = kept[1] or when_free(lambda: calibrate_model(model, machine, run_text, notify), notify)
     ensure_dtype_chosen(model, notify)
     return machine, measured
+
+
+def when_free(measure: Callable[[], T], notify: Notify, load: Callable[[], OtherLoad] = OtherLoad) -> T:
+    """Return what was measured; where others kept the processors busy meanwhile, it is said and measured once more.
+
+    What is kept is the last, busy or not: the runs that follow correct it.
+    """
+    others = load()
+    measured = measure()
+    if (share := others.share()) <= BUSY_SHARE:
+        return measured
+    notify(f"again: others used {share:.0%} of the processors meanwhile")
+    others = load()
+    measured = measure()
+    if (share := others.share()) > BUSY_SHARE:
+        notify(f"{STILL_BUSY}others used {share:.0%} of the processors, so it is wrong until runs correct it")
+    return measured
 
 
 def calibrate_machine(engine: Engine, notify: Notify = lambda _: None) -> Calibration:

@@ -24,7 +24,7 @@ from farthing.engine.folder.checkpoint import read_checkpoint
 from farthing.engine.folder.locate import locate_model
 from farthing.engine.load import load_model
 from farthing.engine.text.tokenization import TextTokenizer
-from farthing.errors import InputError, ModelError
+from farthing.errors import EngineError, InputError, ModelError
 from ways import WAYS, lane_of
 
 WIDTH = 24
@@ -187,10 +187,15 @@ def test_no_dtype_is_measured_for_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "   ", "zzz"])
-def test_a_text_without_a_known_token(text: str, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("_calibrated")
+def test_a_text_without_a_known_token_fails_alone(text: str, tmp_path: Path) -> None:
     folder = FOLDERS["wordpiece"].save(tmp_path / "model")
-    with farthing.Embedder(str(folder)) as embedder, pytest.raises(InputError, match="no tokens"):
-        embedder.encode(["river", text])
+    with farthing.Embedder(str(folder)) as embedder:
+        with pytest.raises(EngineError, match="text 1 got no vector: it has no tokens"):
+            embedder.encode(["river", text])
+        result = embedder.embed(["river", text, "river"])
+        assert sorted(result.failed) == [1]
+        np.testing.assert_array_equal(result.vectors[[0, 2]], embedder.encode(["river", "river"]))
 
 
 @pytest.fixture

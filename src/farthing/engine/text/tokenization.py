@@ -38,7 +38,8 @@ class TokenizedTexts:
         lengths: tokens of each text.
         truncated: for each text, whether it was cut at the limit.
         seconds: wall seconds that tokenizing took.
-        failed: the error of each text that the tokenizer cannot read, by its place; it has no ids.
+        failed: the error of each text without ids, by its place: the tokenizer cannot read it, or makes no tokens of
+            it, as of an empty one where there are no special tokens.
     """
 
     ids: list[Ids]
@@ -121,7 +122,6 @@ class TextTokenizer:
             texts: any strings; an empty one becomes its special tokens.
 
         Raises:
-            InputError: a text has no token at all, as an empty one to a tokenizer without special tokens.
             ModelError: a token is not in the model's embedding table.
         """
         start = time.perf_counter()
@@ -138,10 +138,9 @@ class TextTokenizer:
             pairs = zip(truncated, texts, strict=True)
             truncated = [cut or len(text) > self._characters for cut, text in pairs]
         lengths = list(map(len, lists))
-        if 0 in lengths and (
-            empty := [row for row, some in enumerate(lengths) if not some and row not in failed]
-        ):
-            raise InputError(f"text {empty[0]} has no tokens; leave it out")
+        if 0 in lengths:
+            nothing = EngineError("it has no tokens; leave it out")
+            failed |= {row: nothing for row, some in enumerate(lengths) if not some and row not in failed}
         whole = np.fromiter(chain.from_iterable(lists), np.int32, sum(lengths))
         if len(whole):
             self._check_ids(int(whole.max()))

@@ -38,6 +38,7 @@ class Hub(ThreadingHTTPServer):
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), HubRequest)
         self.folder = folder
+        self.asked: list[str] = []
         self.downloads: list[str] = []
 
 
@@ -54,6 +55,7 @@ class HubRequest(BaseHTTPRequestHandler):
 
     def answer(self, whole: bool) -> None:
         path = unquote(urlsplit(self.path).path)
+        self.server.asked.append(path)
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return self.send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
         if path == f"/api/models/{MODEL}/revision/main":
@@ -127,6 +129,15 @@ def hub(tiny_bert: Path, tmp_path: Path) -> Iterator[Hub]:
     thread.join()
 
 
+def settings_of(hub: Hub, cache: Path) -> dict[str, str]:
+    return {
+        **{key: value for key, value in os.environ.items() if not key.startswith("HF_")},
+        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
+        "HF_HOME": str(cache),
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }
+
+
 def read_from(hub: Hub, cache: Path, *, revision: str | None = None, **settings: str) -> str:
     """Return what a process of its own says of the hub's model, as the client reads its settings on import."""
     code = (
@@ -138,13 +149,7 @@ def read_from(hub: Hub, cache: Path, *, revision: str | None = None, **settings:
         "except FarthingError as error: print(type(error).__name__, error)\n"
         "else: print(found.revision, len(found.weights), found.dimension, found.pooling)\n"
     )
-    environment = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("HF_")},
-        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
-        "HF_HOME": str(cache),
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        **settings,
-    }
+    environment = settings_of(hub, cache) | settings
     command = [sys.executable, "-c", code, MODEL, revision or ""]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=60)
     assert done.stdout.count("\n") == 1
@@ -175,3 +180,31 @@ def test_a_model_in_the_cache_is_used_without_asking(hub: Hub, tmp_path: Path) -
     for revision, commit in ((None, NEWEST), (COMMIT, COMMIT)):
         assert read_from(hub, tmp_path / "hub", revision=revision, HF_TOKEN=TOKEN) == f"{commit} 2 12 mean"
         assert read_from(hub, tmp_path / "hub", revision=revision) == f"{commit} 2 12 mean"
+
+
+def test_offline_never_asks(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("a\n")
+    command = [str(Path(sys.executable).with_name("farthing")), "embed", "in.txt", "-o", "out.parquet"]
+    environment = settings_of(hub, tmp_path / "hub") | {"HF_TOKEN": TOKEN}
+
+    def embed(*options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, "-m", MODEL, "--json", *options],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            env=environment,
+            timeout=120,
+        )
+
+    done = embed("--offline")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert f"farthing: {MODEL}: not on this machine" in done.stderr
+    assert "--offline" in done.stderr
+    assert hub.asked == []
+    read_from(hub, tmp_path / "hub", HF_TOKEN=TOKEN)
+    hub.asked.clear()
+    done = embed("--offline")
+    assert (done.returncode, hub.asked) == (0, []), done.stderr
+    assert json.loads(done.stdout)["embedded"] == 1

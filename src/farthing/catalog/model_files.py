@@ -13,6 +13,7 @@ import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -245,8 +246,15 @@ def hub_folder(model: str, revision: str | None = None, offline: bool = False) -
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import LocalEntryNotFoundError
 
+        get = partial(
+            snapshot_download,
+            model,
+            revision=revision,
+            allow_patterns=list(_FOLDER_PATTERNS),
+            ignore_patterns=list(_LEFT_PATTERNS),
+        )
         with suppress(LocalEntryNotFoundError):
-            cached = Path(snapshot_download(model, revision=revision, local_files_only=True))
+            cached = Path(get(local_files_only=True))
             if _is_whole(cached):
                 return cached
         if offline:
@@ -254,14 +262,7 @@ def hub_folder(model: str, revision: str | None = None, offline: bool = False) -
                 f"{model}: not on this machine, and the hub is not asked; leave out --offline, or copy the model here "
                 "and give its folder with --model"
             )
-        return Path(
-            snapshot_download(
-                model,
-                revision=revision,
-                allow_patterns=list(_FOLDER_PATTERNS),
-                ignore_patterns=list(_LEFT_PATTERNS),
-            )
-        )
+        return Path(get())
 
 
 def _is_whole(folder: Path) -> bool:

@@ -176,10 +176,12 @@ def test_a_token_a_pinned_revision_and_no_network(hub: Hub, tmp_path: Path) -> N
 
 
 def test_a_model_in_the_cache_is_used_without_asking(hub: Hub, tmp_path: Path) -> None:
-    """Without the token the hub would refuse: whoever gets the model has not asked."""
     for revision, commit in ((None, NEWEST), (COMMIT, COMMIT)):
         assert read_from(hub, tmp_path / "hub", revision=revision, HF_TOKEN=TOKEN) == f"{commit} 2 12 mean"
-        assert read_from(hub, tmp_path / "hub", revision=revision) == f"{commit} 2 12 mean"
+        hub.asked.clear()
+        for settings in ({"HF_TOKEN": TOKEN}, {}):
+            assert read_from(hub, tmp_path / "hub", revision=revision, **settings) == f"{commit} 2 12 mean"
+        assert hub.asked == []
 
 
 def test_offline_never_asks(hub: Hub, tmp_path: Path) -> None:

@@ -287,19 +287,6 @@ def test_the_second_job_is_predicted_from_the_first(
     assert max(errors[1:]) < errors[0] / 5
 
 
-@pytest.mark.parametrize("window", [1, 8192])
-def test_a_line_far_over_the_limit_is_predicted_by_what_its_tokenizing_takes(
-    path: StepPath, events: list[object], monkeypatch: pytest.MonkeyPatch, window: int
-) -> None:
-    set_window(monkeypatch, window)
-    texts = ["a b c " * 100_000, "a"]
-    job = make(path, texts, events)
-    list(job.run(iter(texts)))
-    receipt = job.settle()
-    assert receipt.predicted_seconds is not None
-    assert receipt.predicted_seconds > 0.5 * receipt.seconds.tokenization
-
-
 def test_a_receipt_warns_of_a_calibration_that_was_made_beside_others(
     path: StepPath, events: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,8 @@ from torch.nn import functional
 from farthing.engine.folder.head import Pooling
 from farthing.engine.network.ops import Sight
 from farthing.engine.network.transformer import vectors
-from farthing.engine.torch.ops import Model, TorchOps
+from farthing.engine.torch.model import Model
+from farthing.engine.torch.ops import TorchOps
 from farthing.engine.torch.staging import Inputs
 from farthing.theory.generation import decode_operations, kv_cache_bytes
 from farthing.theory.roofline import arithmetic_intensity, bytes_moved, ridge_point, total_flops
@@ -52,7 +53,11 @@ class DecodeOps(TorchOps):
         bounds = torch.arange(len(ids) + 1, dtype=torch.int32, device=ids.device)
         super().__init__(model.network.shape, model.weights, None, Inputs(ids, bounds, 1))
         self._caches = caches
-        self.positions = torch.full_like(ids, caches.states.shape[4] - 1)
+
+    @property
+    def positions(self) -> Tensor:
+        """The last place of the cache, (B,)."""
+        return torch.full_like(self.ids, self._caches.states.shape[4] - 1)
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, sight: Sight, _kept: Pooling | None

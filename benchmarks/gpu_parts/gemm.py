@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from farthing.engine.torch.ops import Model
+from farthing.engine.torch.model import Model
 from farthing.theory.roofline import mfu
 from farthing.theory.work import WorkCounter
 from gpu_parts.bench import Bench

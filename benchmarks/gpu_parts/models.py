@@ -17,7 +17,7 @@ from farthing.engine.contract import Ids
 from farthing.engine.folder.checkpoint import Checkpoint, Pooling
 from farthing.engine.network.weights import modules_of
 from farthing.engine.torch.engine import Means, TorchEngine
-from farthing.engine.torch.ops import Model
+from farthing.engine.torch.model import Model
 from farthing.engine.torch.recorded import recorded_sizes
 from farthing.engine.torch.staging import Staging
 from farthing.theory.devices import Dtype

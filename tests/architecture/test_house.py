@@ -18,9 +18,10 @@ MOST_MODULES = 14
 UNDIVIDED = ("catalog", "cli", "theory")
 """Folders that still have more, until they are divided into rooms."""
 
-MOST_LINES = 6450
+MOST_LINES = 6570
 """Of code, in these rooms together; without docstrings, comments and blank lines. 5,464 held the engine before families
-with parts of their own (T5, ALBERT, ALiBi, static tables), texts of any length, the choice of a dtype and learning."""
+with parts of their own (T5, ALBERT, ALiBi, static tables), texts of any length, the choice of a dtype, learning, and
+regions that a card compiles one by one."""
 ROOMS = ("engine", "embedding", "scheduling", "bulk")
 
 

@@ -206,7 +206,8 @@ def test_a_decode_step_is_the_model_s_last_token(bench: Bench) -> None:
 def test_random_weights_are_the_same_in_every_dtype(bench: Bench) -> None:
     shape = Subject(bench, "bge-m3", toy=True).shape
     wide, narrow = (
-        Weights(shape, random_weights(shape, CPU, 0), CPU, dtype) for dtype in (torch.float32, torch.bfloat16)
+        Weights.loaded(shape, random_weights(shape, CPU, 0), CPU, dtype)
+        for dtype in (torch.float32, torch.bfloat16)
     )
     for name, stack in wide.stacks.items():
         assert torch.equal(stack.weight.bfloat16(), narrow.stacks[name].weight)

@@ -55,16 +55,21 @@ def test_a_kernel_that_does_not_group_heads(family: str, make: Callable[..., Tor
 @pytest.mark.parametrize(
     ("family", "pooling", "kernel", "compiled"),
     [
-        ("bert", "mean", True, 1),
-        ("mpnet", "cls", False, 1),
-        ("gemma3_text causal", "last_token", True, 2),  # and behind a prefix
-        ("qwen3", "last_token", False, 2),
+        ("bert", "mean", True, 3),  # before the layers, a layer, behind them
+        ("mpnet", "cls", False, 4),  # the last layer is trimmed
+        (
+            "gemma3_text causal",
+            "last_token",
+            True,
+            9,
+        ),  # local and global layers; all but the end behind a prefix too
+        ("qwen3", "last_token", False, 7),
     ],
 )
 def test_all_is_compiled_before_the_first_text(
     family: str, pooling: Pooling, kernel: bool, compiled: int, make: Callable[..., TorchEngine]
 ) -> None:
-    """One graph for each kind of step, whatever its texts and tokens; the vectors of the network as it is written."""
+    """One graph for each kind of layer and step, whatever its texts and tokens; vectors as of the network written."""
     counter = CompileCounterWithBackend("eager")
     mixing = Kernel(varlen_2_13) if kernel else None
     ours, plain = make(family, pooling, kernel=mixing, compiler=counter), make(family, pooling).lane()

@@ -35,6 +35,10 @@ class Network:
     trim: bool = False
     pools_prompt: bool = True
 
+    def kept(self, layer: int) -> Pooling | None:
+        """Return which token of each text a layer computes alone; None for all."""
+        return self.pooling if self.trim and layer == self.shape.layers - 1 else None
+
 
 def network_of(checkpoint: Checkpoint) -> Network:
     """Return the network of a checkpoint, trimmed where its pooling allows it."""
@@ -49,15 +53,24 @@ def network_of(checkpoint: Checkpoint) -> Network:
 
 
 def vectors(ops: Ops[T], network: Network) -> T:
-    """Return the vectors of a step's texts, (B, dimension)."""
-    shape, pooling = network.shape, network.pooling
-    x, parts = _embedded(ops, shape), _Layers(ops, shape)
-    for layer in range(shape.layers):
-        kept = pooling if network.trim and layer == shape.layers - 1 else None
-        x = parts.layer(x, layer, kept)
+    """Return the vectors of a step's texts, (B, dimension): embedded, after all layers, read out."""
+    x = embedded(ops, network.shape)
+    for layer in range(network.shape.layers):
+        x = after_layer(ops, network, x, layer)
+    return read_out(ops, network, x)
+
+
+def after_layer(ops: Ops[T], network: Network, x: T, layer: int) -> T:
+    """Return (T, hidden) after a layer; after the last one, where the network is trimmed, (B, hidden)."""
+    return _Layers(ops, network.shape).layer(x, layer, network.kept(layer))
+
+
+def read_out(ops: Ops[T], network: Network, x: T) -> T:
+    """Return the vectors of what the last layer left, (B, dimension)."""
+    shape = network.shape
     if shape.norm_place != "post":
-        x = parts.norm(x, "norm")
-    vectors = x if network.trim else ops.pooled(x, pooling)
+        x = ops.norm(x, "norm", shape.norm, shape.norm_epsilon)
+    vectors = x if network.trim else ops.pooled(x, network.pooling)
     for index, activation in enumerate(network.dense):
         (vectors,) = ops.linear(vectors, [f"dense.{index}"])
         vectors = vectors if activation is None else ops.activated(vectors, activation)
@@ -66,7 +79,7 @@ def vectors(ops: Ops[T], network: Network) -> T:
 
 def keys_and_values(ops: Ops[T], shape: ModelShape) -> Iterator[tuple[T, T]]:
     """Yield each layer's keys and values of a step of one text, (T, KV heads, size) each."""
-    x, parts = _embedded(ops, shape), _Layers(ops, shape)
+    x, parts = embedded(ops, shape), _Layers(ops, shape)
     for layer in range(shape.layers):
         pair = parts.key_and_value(parts.attention_input(x, layer), layer)
         yield pair
@@ -74,12 +87,25 @@ def keys_and_values(ops: Ops[T], shape: ModelShape) -> Iterator[tuple[T, T]]:
             x = parts.layer(x, layer, None, pair)
 
 
+def rotary(shape: ModelShape, layer: int) -> tuple[float, int] | None:
+    """Return the base of a layer's rotary positions and the channels of a head that they turn; None without them."""
+    if shape.positions != "rotary" or shape.rotary_theta is None:
+        return None
+    local = None if shape.attention_reach[layer] is None else shape.rotary_theta_local
+    return local or shape.rotary_theta, int(shape.head_size * shape.rotary_share)
+
+
+def sight_of(shape: ModelShape, layer: int) -> Sight:
+    """Return what a layer's queries see."""
+    return Sight(layer, score_scale(shape), shape.causal, shape.attention_reach[layer], shape.score_cap)
+
+
 def score_scale(shape: ModelShape) -> float:
     """Return the factor on the scores."""
     return shape.head_size**-0.5 if shape.attention_scale is None else shape.attention_scale
 
 
-def _embedded(ops: Ops[T], shape: ModelShape) -> T:
+def embedded(ops: Ops[T], shape: ModelShape) -> T:
     """Return (T, hidden): token embeddings, with those of positions and types, summed and normalised."""
     x = ops.embedded("embeddings.tokens", ops.ids)
     if shape.embedding_scale != 1:
@@ -100,13 +126,6 @@ class _Layers(Generic[T]):
 
     def __init__(self, ops: Ops[T], shape: ModelShape) -> None:
         self._ops, self._shape = ops, shape
-        self._rotation: tuple[T, T] | None = None
-        self._local_rotation: tuple[T, T] | None = None
-        if shape.positions == "rotary" and shape.rotary_theta is not None:
-            size, local = int(shape.head_size * shape.rotary_share), shape.rotary_theta_local
-            self._rotation = self._local_rotation = ops.rotation(shape.rotary_theta, size)
-            if local not in (None, shape.rotary_theta):
-                self._local_rotation = ops.rotation(local, size)
 
     def layer(self, x: T, layer: int, kept: Pooling | None, known: tuple[T, T] | None = None) -> T:
         """Return (T, hidden) after a layer, or (B, hidden) of the kept tokens; its keys and values may be known."""
@@ -152,14 +171,8 @@ class _Layers(Generic[T]):
                 x if kept is None else ops.rows(x, ops.pooled_rows(kept)), [f"{name}.query"]
             )
             keys, values = known or self.key_and_value(x, layer)
-        sight = Sight(
-            layer,
-            score_scale(shape),
-            shape.causal,
-            shape.attention_reach[layer],
-            shape.score_cap,
-        )
-        mixed = ops.attend(self._turned(query, layer, "query", kept), keys, values, sight, kept)
+        turned = self._turned(query, layer, "query", kept)
+        mixed = ops.attend(turned, keys, values, sight_of(shape, layer), kept)
         (moved,) = ops.linear(mixed, [f"{name}.output"])
         return moved
 
@@ -170,9 +183,10 @@ class _Layers(Generic[T]):
         if shape.qk_norm:
             name = f"{self._name(layer)}.attention.{part}_norm"
             heads = ops.norm(heads, name, "rms_norm", shape.norm_epsilon)
-        rotation = self._rotation if shape.attention_reach[layer] is None else self._local_rotation
-        if rotation is None:
+        turning = rotary(shape, layer)
+        if turning is None:
             return heads
+        rotation = ops.rotation(*turning)
         if kept is not None:
             rows = ops.pooled_rows(kept)
             rotation = ops.rows(rotation[0], rows), ops.rows(rotation[1], rows)

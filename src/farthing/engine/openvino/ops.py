@@ -157,10 +157,15 @@ class GraphOps:
         return op.reshape(x, _ints(-1, count, self._shape.head_size), False)
 
     def rotation(self, theta: float, size: int) -> tuple[Any, Any]:
-        pace = theta ** (-np.arange(0, size, 2, dtype=np.float64) / size)
-        at = op.unsqueeze(op.convert(self.positions, "f32"), _ints(1, 2))
-        angles = op.multiply(at, pace.astype(np.float32).reshape(1, 1, -1))
-        return op.cos(angles), op.sin(angles)
+        def angles() -> Any:
+            pace = theta ** (-np.arange(0, size, 2, dtype=np.float64) / size)
+            at = op.unsqueeze(op.convert(self.positions, "f32"), _ints(1, 2))
+            return op.multiply(at, pace.astype(np.float32).reshape(1, 1, -1))
+
+        turn = self._once(("angles", theta, size), angles)
+        return self._once(("cos", theta, size), lambda: op.cos(turn)), self._once(
+            ("sin", theta, size), lambda: op.sin(turn)
+        )
 
     def rotated(self, heads: Any, rotation: tuple[Any, Any]) -> Any:
         cos, sin = rotation

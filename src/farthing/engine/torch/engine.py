@@ -1,4 +1,4 @@
-"""A checkpoint on one card, run by torch: compiled whole, attention without padding, small steps recorded.
+"""A checkpoint on one card, run by torch: compiled, attention without padding, small steps recorded.
 
 On a processor it runs as it is written, for tests. Source of the choices: docs/decisions/0007-cuda.md.
 """
@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from threading import Lock
-from types import FunctionType, MethodType
 from typing import Any, NamedTuple, Never, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.fx.experimental import _config as _sizes
 
 from farthing.engine.contract import Ids, Lane, Mode, Ran, Vectors, require_same_process
 from farthing.engine.folder.checkpoint import Checkpoint
@@ -24,7 +24,7 @@ from farthing.engine.network.weights import weights_of
 from farthing.engine.prefixes import Prefixes
 from farthing.engine.torch.cards import card_name
 from farthing.engine.torch.fp8 import quantize, runs_fp8, vector_error
-from farthing.engine.torch.ops import Model
+from farthing.engine.torch.model import Model
 from farthing.engine.torch.recorded import Record, RecordedSteps, cuda_graphs, recorded_sizes
 from farthing.engine.torch.staging import Staging
 from farthing.engine.torch.varlen import Kernel, kernel_for
@@ -43,6 +43,9 @@ DTYPES: Mapping[Dtype, torch.dtype] = {
 
 _ERROR_TEXTS, _ERROR_TOKENS = 32, 64
 """Texts of random ids, and their tokens, that the error of a quantized model is measured on when it is loaded."""
+
+_FEWEST_LEFT_OUT = 2
+"""Tokens of a prompt that is not pooled: torch compiles one apart."""
 
 Forward = Callable[..., Tensor]
 """As `Model.forward`."""
@@ -75,8 +78,8 @@ class TorchEngine:
 
     lanes = 2
     step_tokens = 8192
-    """A card runs so many tokens of a small model in about half a millisecond, as long as the host takes to pack and
-    launch a step: with fewer it would wait. Larger models are saturated before. Not measured yet."""
+    """An H100 runs so many tokens of bge-small in 1.8 ms; its host packs, launches and fetches a recorded step in 0.4
+    to 0.9 ms. Larger models are saturated before. Source: docs/benchmarks.md, on a GPU."""
 
     def __init__(
         self,
@@ -123,7 +126,12 @@ class TorchEngine:
         self.model: Model | None = self.guarded(
             "loading the model", lambda: self._loaded(network_of(checkpoint), source)
         )
-        self.forward: Forward = self.model if self.means.compiler is None else self._compiled(self.model)
+        if self.means.compiler is not None:
+            from torch._dynamo.exc import FailOnRecompileLimitHit  # which takes a second to import
+
+            self._errors = (RuntimeError, FailOnRecompileLimitHit)
+            self.model.compile(self.means.compiler)
+        self.forward: Forward = self.model.forward
         self._counter = WorkCounter(self.shape, trim=self.model.network.trim)
 
     def warm(self, mode: Mode) -> None:
@@ -190,12 +198,7 @@ class TorchEngine:
 
     def keys_and_values(self, ids: Ids) -> Tensor:
         """Launch the keys and values of a prefix, (layers, 2, P, KV heads, size); inside `running`."""
-        made = self.opened().keys_and_values(Staging(self._on).placed([ids]))
-        if (
-            self.means.compiler is not None
-        ):  # else layers are taken for texts where there happen to be as many
-            torch._dynamo.mark_static(made, [0, 1, 3, 4])
-        return made
+        return self.opened().keys_and_values(Staging(self._on).placed([ids]))
 
     def guarded(self, what: str, work: Callable[[], Found]) -> Found:
         """Return what a work gives.
@@ -235,11 +238,12 @@ class TorchEngine:
 
     def _loaded(self, network: Network, named: Named) -> Model:
         with self._on_stream():
-            weights = Weights(self.shape, named, self._on, DTYPES[self.dtype])
+            weights = Weights.loaded(self.shape, named, self._on, DTYPES[self.dtype])
+            if self.dtype == "fp8":
+                exact = self._sample(Model(network, weights, self.means.kernel))
+                quantize(weights)
             model = Model(network, weights, self.means.kernel)
             if self.dtype == "fp8":
-                exact = self._sample(model)
-                quantize(weights)
                 self.vector_error = asdict(vector_error(exact, self._sample(model), against="bf16"))
             if self._stream is not None:
                 self._stream.synchronize()
@@ -251,38 +255,25 @@ class TorchEngine:
         size = (_ERROR_TEXTS, min(_ERROR_TOKENS, self.shape.max_positions))
         texts = list(generator.integers(0, self.shape.vocabulary, size, np.int32))
         with torch.inference_mode():
-            found: Vectors = model(*Staging(self._on).placed(texts)).numpy(force=True)
+            found: Vectors = model.forward(*Staging(self._on).placed(texts)).numpy(force=True)
         return found
 
-    def _compiled(self, model: Model) -> Forward:
-        """Return the whole network compiled: one graph, for any number of tokens and texts.
-
-        What would break it into several, or is compiled too often, is an error: torch would run it slowly, and say
-        nothing.
-        """
-        from torch._dynamo.exc import FailOnRecompileLimitHit
-
-        self._errors = (RuntimeError, FailOnRecompileLimitHit)
-        # torch counts what it compiles of a function for all models together: so each has a copy of it.
-        written = Model.forward
-        own = FunctionType(written.__code__.replace(), written.__globals__, "forward", written.__defaults__)
-        compiled: Forward = torch.compile(
-            MethodType(own, model), fullgraph=True, dynamic=True, backend=self.means.compiler or "eager"
-        )
-        return compiled
-
     def _compile_and_record(self) -> None:
+        model = self.opened()
         with self.running():
             if self.means.compiler is not None:
-                # No two of texts, tokens, bounds and the prefix's tokens are as many: torch would take them for one
-                # number. Those that do not change, a norm's epsilon too, are fixed: else all would be traced twice.
                 some = [np.zeros(tokens, np.int32) for tokens in (9, 12)]
-                with torch._dynamo.config.patch(specialize_float=True):
+                # Numbers that never change, such as a norm's epsilon, are fixed: else all would be traced twice. And
+                # sizes that happen to be equal here are not taken for one number.
+                as_they_are = _sizes.patch(use_duck_shape=False)  # type: ignore[attr-defined]
+                with torch._dynamo.config.patch(specialize_float=True), as_they_are:
                     self.forward(*Staging(self._on).placed(some))
                     if self._prefixes is not None:
                         self.forward(*Staging(self._on).placed(some), self.keys_and_values(some[0]))
+                    if not model.network.pools_prompt:
+                        self.forward(*Staging(self._on).placed(some), None, _FEWEST_LEFT_OUT)
             if self.means.record is not None:
-                sizes = recorded_sizes(self.shape, padded=self.opened().kernel is None)
+                sizes = recorded_sizes(self.shape, padded=model.kernel is None)
                 self._recorded = RecordedSteps(sizes, self.forward, self.means.record, self._on)
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from farthing.engine.folder.head import DenseActivation, Pooling
 from farthing.engine.network.ops import Sight
-from farthing.engine.network.transformer import Network, keys_and_values, vectors
+from farthing.engine.network.transformer import Network, rotary, sight_of
 from farthing.engine.torch.staging import Inputs
 from farthing.engine.torch.varlen import Kernel
 from farthing.engine.torch.weights import Weights
@@ -22,10 +21,17 @@ MASKED = -1e9
 """Added to the score of a key that is not seen: far below any real score, and finite, so that no row becomes NaN."""
 
 
+Known = dict[str, Tensor]
+"""What is the same for all layers of a step, by what it is."""
+
+
 class TorchOps:
     """The operations of one step. Attention runs on the tokens where there is a kernel for that, else on a padded grid.
 
     What is the same for several layers is worked out once.
+
+    Attributes:
+        known: that.
     """
 
     def __init__(
@@ -34,29 +40,58 @@ class TorchOps:
         weights: Weights,
         kernel: Kernel | None,
         inputs: Inputs,
-        past: Tensor | None = None,
+        past: Mapping[int, Tensor] | None = None,
         left_out: int = 0,
+        known: Known | None = None,
     ) -> None:
-        """Find out where each token stands.
+        """Take a step.
 
         Args:
             shape: the model.
             weights: its weights.
             kernel: of attention without padding; None for the grid.
             inputs: the step.
-            past: keys and values of a prefix of P tokens, (layers, 2, P, KV heads, size).
+            past: keys and values of a prefix of P tokens by layer, (2, P, KV heads, size) each; not all layers' where
+                not all run here.
             left_out: tokens at the start of each text that are not pooled.
+            known: what is known of the step already.
         """
         self._left_out = left_out
         self._shape, self._weights, self._kernel = shape, weights, kernel
-        ids, self._bounds, self._longest = inputs
-        self.ids, self._past = ids, past
-        self._known: dict[object, Tensor] = {}
-        self._prefix = 0 if past is None else past.shape[2]
-        place = torch.arange(ids.shape[0], dtype=torch.int32, device=ids.device)
-        self._owner = _owners(self._bounds, place)
-        self._own = place - self._bounds[self._owner]
-        self.positions = self._own + self._prefix
+        self.ids, self._bounds, self._longest = inputs
+        self.known: Known = {} if known is None else known
+        self._past = past
+        self._prefix = 0 if past is None else next(iter(past.values())).shape[1]
+
+    @property
+    def positions(self) -> Tensor:
+        return self._own + self._prefix
+
+    @property
+    def _owner(self) -> Tensor:
+        """Which text each token is of, (T,)."""
+        return self._once("owner", lambda: _owners(self._bounds, self._places()))
+
+    @property
+    def _own(self) -> Tensor:
+        """Place of each token in its text, the prefix not counted, (T,)."""
+        return self._once("own", lambda: self._places() - self._bounds[self._owner])
+
+    def _places(self) -> Tensor:
+        return torch.arange(self.ids.shape[0], dtype=torch.int32, device=self.ids.device)
+
+    def foresee(self, network: Network) -> None:
+        """Work out all that the layers will ask for."""
+        for layer in range(network.shape.layers):
+            turning = rotary(network.shape, layer)
+            if turning is not None:
+                self.rotation(*turning)
+            if self._kernel is None:
+                self._slots()
+                self._mask(sight_of(network.shape, layer), network.kept(layer))
+            elif self._past is not None:
+                self._behind_prefix()
+        _ = self._own  # which knows the owners
 
     def ranks(self, padding: int) -> Tensor:
         counted = (self.ids != padding).int()
@@ -98,9 +133,14 @@ class TorchOps:
         return x.reshape(-1, count, self._shape.head_size)
 
     def rotation(self, theta: float, size: int) -> tuple[Tensor, Tensor]:
-        channels = torch.arange(0, size, 2, device=self.ids.device, dtype=torch.float32)
-        angles = self.positions.float()[:, None, None] * torch.pow(theta, -channels / size)
-        return angles.cos(), angles.sin()
+        def angles() -> Tensor:
+            channels = torch.arange(0, size, 2, device=self.ids.device, dtype=torch.float32)
+            return self.positions.float()[:, None, None] * torch.pow(theta, -channels / size)
+
+        name = "everywhere" if theta == self._shape.rotary_theta else "where attention is local"
+        return self._once("cosines " + name, lambda: angles().cos()), self._once(
+            "sines " + name, lambda: angles().sin()
+        )
 
     def rotated(self, heads: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
         cos, sin = rotation
@@ -124,7 +164,7 @@ class TorchOps:
         if self._past is not None:
             key_bounds = bounds + each * self._prefix
             key, value = (
-                torch.cat((past, own))[self._behind_prefix(key_bounds, own)]
+                torch.cat((past, own))[self._behind_prefix()]
                 for past, own in zip(self._past[sight.layer], (key, value), strict=True)
             )
         asked = (bounds, longest) if kept is None else (each, 1)
@@ -152,20 +192,23 @@ class TorchOps:
     def scaled_to_one(self, x: Tensor) -> Tensor:
         return functional.normalize(x.float(), dim=-1)
 
-    def _once(self, key: object, make: Callable[[], Tensor]) -> Tensor:
-        if key not in self._known:
-            self._known[key] = make()
-        return self._known[key]
+    def _once(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        if name not in self.known:
+            self.known[name] = make()
+        return self.known[name]
 
-    def _behind_prefix(self, key_bounds: Tensor, own: Tensor) -> Tensor:
+    def _behind_prefix(self) -> Tensor:
         """Return which rows of a prefix with all texts' own tokens behind it are each text's keys, (T + B · P,)."""
 
         def rows() -> Tensor:
-            texts = key_bounds.shape[0] - 1
-            place = torch.arange(own.shape[0] + texts * self._prefix, dtype=torch.int32, device=own.device)
-            owner = _owners(key_bounds, place)
-            inside = place - key_bounds[owner]
-            return torch.where(inside < self._prefix, inside, inside + self._bounds[owner])
+            bounds, device = self._bounds, self._bounds.device
+            each = torch.arange(bounds.shape[0], dtype=torch.int32, device=device)
+            bounds_of_keys = bounds + each * self._prefix
+            keys = self.ids.shape[0] + (bounds.shape[0] - 1) * self._prefix
+            place = torch.arange(keys, dtype=torch.int32, device=device)
+            owner = _owners(bounds_of_keys, place)
+            inside = place - bounds_of_keys[owner]
+            return torch.where(inside < self._prefix, inside, inside + bounds[owner])
 
         return self._once("keys", rows)
 
@@ -181,7 +224,7 @@ class TorchOps:
         queries = queries.transpose(1, 2)
         keys = keys.transpose(1, 2).repeat_interleave(groups, dim=1)
         values = values.transpose(1, 2).repeat_interleave(groups, dim=1)
-        mask = self._once((sight.causal, sight.reach, kept), lambda: self._mask(sight, kept, query.dtype))
+        mask = self._mask(sight, kept).to(query.dtype)
         if sight.cap is None:
             mixed = functional.scaled_dot_product_attention(
                 queries, keys, values, attn_mask=mask, scale=sight.scale
@@ -198,64 +241,29 @@ class TorchOps:
         at = torch.arange(self._longest, device=self.ids.device)
         return self._once("slots", lambda: (self._bounds[:-1, None] + at).clamp(max=self.ids.shape[0] - 1))
 
-    def _mask(self, sight: Sight, kept: Pooling | None, dtype: torch.dtype) -> Tensor:
+    def _mask(self, sight: Sight, kept: Pooling | None) -> Tensor:
         """Return what is added to the scores, (B or 1, heads or 1, queries, keys)."""
-        prefix, device = self._prefix, self.ids.device
-        keys = torch.arange(prefix + self._longest, device=device)
-        asking = keys[None, prefix:] if kept is None else self.positions[self.pooled_rows(kept)][:, None]
-        ahead = keys - asking[:, :, None]  # (B or 1, queries, keys)
-        seen = keys < self._bounds.diff()[:, None, None] + prefix
-        if sight.causal:
-            seen = seen & (ahead <= 0)
-        if sight.reach is not None:
-            seen = seen & (ahead.abs() <= sight.reach)
-        mask = torch.where(seen, 0.0, MASKED)[:, None].to(dtype)
-        biases = self._weights.biases
-        if biases is None:
-            return mask
-        middle = biases.shape[0] // 2
-        return mask + biases[(ahead + middle).clamp(0, 2 * middle)].permute(0, 3, 1, 2).to(dtype)
+
+        def mask() -> Tensor:
+            prefix, device = self._prefix, self.ids.device
+            keys = torch.arange(prefix + self._longest, device=device)
+            asking = keys[None, prefix:] if kept is None else self.positions[self.pooled_rows(kept)][:, None]
+            ahead = keys - asking[:, :, None]  # (B or 1, queries, keys)
+            seen = keys < self._bounds.diff()[:, None, None] + prefix
+            if sight.causal:
+                seen = seen & (ahead <= 0)
+            if sight.reach is not None:
+                seen = seen & (ahead.abs() <= sight.reach)
+            mask = torch.where(seen, 0.0, MASKED)[:, None].to(self._weights.dtype)
+            biases = self._weights.biases
+            if biases is None:
+                return mask
+            middle = biases.shape[0] // 2
+            return mask + biases[(ahead + middle).clamp(0, 2 * middle)].permute(0, 3, 1, 2)
+
+        return self._once(f"mask {sight.causal} {sight.reach} {kept}", mask)
 
 
 def _owners(bounds: Tensor, place: Tensor) -> Tensor:
     """Return which text each place is of."""
     return torch.searchsorted(bounds, place, right=True) - 1
-
-
-class Model(nn.Module):
-    """A network that runs as it is written. A module so that torch.compile takes its numbers for fixed.
-
-    Attributes:
-        network: what is computed; its last layer is whole where the kernel has no way to trim it.
-        weights: what it is computed with.
-        kernel: of attention without padding; None for the padded grid.
-    """
-
-    def __init__(self, network: Network, weights: Weights, kernel: Kernel | None = None) -> None:
-        super().__init__()
-        # The kernel's queries end with the keys: a lone first one is only right where all see all.
-        if kernel is not None and network.pooling == "cls":
-            blind = network.shape.causal or network.shape.attention_reach[-1] is not None
-            network = replace(network, trim=network.trim and not blind)
-        self.network, self.weights, self.kernel = network, weights, kernel
-
-    def forward(
-        self, ids: Tensor, bounds: Tensor, longest: int, past: Tensor | None = None, left_out: int = 0
-    ) -> Tensor:
-        """Return the vectors of a step, float32 (B, dimension).
-
-        Args:
-            ids: as in `Inputs`.
-            bounds: as in `Inputs`.
-            longest: as in `Inputs`.
-            past: keys and values of a prefix, (layers, 2, P, KV heads, size); its tokens are not in `ids`.
-            left_out: tokens at the start of each text that are not pooled.
-        """
-        inputs = Inputs(ids, bounds, longest)
-        ops = TorchOps(self.network.shape, self.weights, self.kernel, inputs, past, left_out)
-        return vectors(ops, self.network).float()
-
-    def keys_and_values(self, inputs: Inputs) -> Tensor:
-        """Return those of one text's tokens, (layers, 2, T, KV heads, size)."""
-        ops = TorchOps(self.network.shape, self.weights, self.kernel, inputs)
-        return torch.stack([torch.stack(pair) for pair in keys_and_values(ops, self.network.shape)])

@@ -19,20 +19,24 @@ from farthing.engine.contract import Ids
 from farthing.engine.torch.staging import Staging, room
 from farthing.theory.shapes import ModelShape
 
-_TOKENS = (16, 32, 64, 128, 256, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
+_TOKENS = (16, 32, 64, 128, 256, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 7168, 8448)
 _TEXTS = (2, 5, 17, 65, 257)
-"""Tokens and texts of the recorded sizes, what fills up among them."""
+"""Tokens and texts of the recorded sizes, what fills up among them: a full step of 8,192 tokens in 256 texts, too."""
 
 _FEWEST_TOKENS = 4
 """Mean tokens of a text below which a size is not recorded, unless it is of two texts."""
 
 _LONGEST = 512
-"""Most tokens of a text in a recorded step: attention's launches are as many as such texts need."""
+"""Most tokens of a text in a recorded step of many texts: attention's launches are as many as such texts need."""
+
+_FEW_TEXTS = 5
+"""A recorded step of so many texts takes texts of any length: these launches are few."""
 
 _ALWAYS = 512
-_LAUNCHED = 1.5e10
-"""Weights × tokens of a layer from which on a card takes longer than the host that launches it: 50 µs at 600 TFLOP/s.
-Not measured yet. Steps of `_ALWAYS` tokens are recorded whatever the model."""
+_LAUNCHED = 2e11
+"""Weights × tokens of a layer from which on a card takes longer than the host that launches it: 0.65 ms at 600 TFLOP/s.
+Measured on an H100 with torch 2.11: 0.41 to 0.8 ms a layer. Steps of `_ALWAYS` tokens are recorded whatever the model.
+"""
 
 Forward = Callable[[Tensor, Tensor, int], Tensor]
 """(ids, bounds, longest) → (B, dimension)."""
@@ -72,7 +76,7 @@ def recorded_sizes(shape: ModelShape, *, padded: bool) -> Iterator[Size]:
     weights = shape.total_parameters - shape.embedding_parameters
     most = _ALWAYS if padded else max(_ALWAYS, _LAUNCHED * shape.layers / weights)
     for tokens, texts in product(_TOKENS, _TEXTS):
-        longest = min(tokens, _LONGEST, shape.max_positions)
+        longest = min(tokens, shape.max_positions, *(() if texts <= _FEW_TEXTS else (_LONGEST,)))
         worth = texts == _TEXTS[0] or texts * _FEWEST_TOKENS <= tokens
         if worth and tokens <= min(most, texts * longest):
             yield Size(tokens, texts, longest)

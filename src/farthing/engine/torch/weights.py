@@ -43,7 +43,19 @@ class Weights(nn.Module):
         stacks: by the name of what they hold.
     """
 
-    def __init__(self, shape: ModelShape, named: Named, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, stacks: dict[str, Stack], rows: dict[str, tuple[str, int, int]], dtype: torch.dtype):
+        """Take them.
+
+        Args:
+            stacks: by the name of what they hold.
+            rows: by the name of each weight, its stack and the rows there that it starts and ends at.
+            dtype: of all but the matrices behind the pooling, which are float32.
+        """
+        super().__init__()
+        self.stacks, self.dtype, self._rows = stacks, dtype, rows
+
+    @classmethod
+    def loaded(cls, shape: ModelShape, named: Named, device: torch.device, dtype: torch.dtype) -> Weights:
         """Copy weights to a device, one at a time.
 
         Args:
@@ -52,9 +64,8 @@ class Weights(nn.Module):
             device: where to.
             dtype: of all but the matrices behind the pooling, which stay float32.
         """
-        super().__init__()
-        self.stacks: dict[str, Stack] = {}
-        self._rows: dict[str, tuple[str, int, int]] = {}
+        stacks: dict[str, Stack] = {}
+        spans: dict[str, tuple[str, int, int]] = {}
         table = None
         for together, parts in groupby(named, key=lambda one: _stack_name(one[0])):
             found: dict[str, list[Tensor]] = {"weight": [], "bias": []}
@@ -66,13 +77,25 @@ class Weights(nn.Module):
                     table = wide.float().numpy(force=True)
                 found[kind].append(wide.to(device, torch.float32 if module.startswith("dense.") else dtype))
                 if kind == "weight":
-                    self._rows[module] = together, rows, rows + len(wide)
+                    spans[module] = together, rows, rows + len(wide)
                     rows += len(wide)
             bias = _joined(found["bias"]) if found["bias"] else None
-            self.stacks[together] = Stack(_joined(found["weight"]), bias)
+            stacks[together] = Stack(_joined(found["weight"]), bias)
         biases = biases_by_distance(shape, table)
         if biases is not None:
-            self.stacks["biases"] = Stack(torch.from_numpy(biases).to(device, dtype), None)
+            stacks["biases"] = Stack(torch.from_numpy(biases).to(device, dtype), None)
+        return cls(stacks, spans, dtype)
+
+    def of_layer(self, layer: int, called: int) -> Weights:
+        """Return one layer's weights alone, called as if they were another layer's."""
+        own, other = f"layers.{layer}.", f"layers.{called}."
+        stacks = {other + n.removeprefix(own): stack for n, stack in self.stacks.items() if n.startswith(own)}
+        rows = {
+            other + name.removeprefix(own): (other + stack.removeprefix(own), start, stop)
+            for name, (stack, start, stop) in self._rows.items()
+            if name.startswith(own)
+        }
+        return Weights(stacks, rows, self.dtype)
 
     def of(self, name: str) -> Stack:
         """Return what lies alone under its name."""

@@ -84,9 +84,14 @@ TOKENIZERS: dict[str, Callable[[], Tokenizer]] = {
 }
 
 
+class ByName(dict[str, Tokenizer]):
+    def __repr__(self) -> str:
+        return "tokenizers"  # which hypothesis would write out, and then refuse as too long
+
+
 @pytest.fixture(scope="module")
 def tokenizers() -> dict[str, Tokenizer]:
-    return {name: make() for name, make in TOKENIZERS.items()}
+    return ByName({name: make() for name, make in TOKENIZERS.items()})
 
 
 words = [word for sentence in SENTENCES for word in sentence.split()]
@@ -126,6 +131,19 @@ def test_ids_are_those_of_the_whole_text(
     assert content.ids == expected
     assert content.tokens in (None, len(whole))
     assert content.tokens is not None or len(whole) > kept
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("unit", ["a", "ab", "abc", "x y", "狐", "-=", "lalo"])
+def test_the_same_again_and_again(tokenizers: dict[str, Tokenizer], name: str, unit: str) -> None:
+    """Where tokens start then depends on where it begins: `abab` at every second `ab`."""
+    for times in (4_000, 4_001, 50_003):
+        text = unit * times + " "
+        for kept, side in ((6, "left"), (6, "right"), (60, "left")):
+            whole = tokenizers[name].encode(text, add_special_tokens=False).ids
+            expected = whole[-kept:] if side == "left" else whole[:kept]
+            (content,) = ContentReader(tokenizers[name], kept, side).read([text])
+            assert content.ids == expected
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)

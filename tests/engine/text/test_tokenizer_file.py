@@ -25,6 +25,7 @@ def changed(tiny_bert: Path, folder: Path, **entries: Any) -> Path:
     shutil.copytree(tiny_bert, folder)
     row = json.loads((folder / "tokenizer.json").read_text())
     (folder / "tokenizer.json").write_text(json.dumps({**row, **entries}))
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     return folder
 
 

@@ -32,9 +32,10 @@ _SPARE_TOKENS = 160
 """Tokens next to a cut that are not used. A word that WordPiece gives up whole becomes up to 100 where it is cut."""
 
 _GROWTH = 8
-_PROBES = (1, 37)
-"""Characters by which other cuts differ from the first. Where tokens depend on where a text is cut, as those of one
-letter again and again may, they differ between these."""
+_PROBES = (1, 2, 3, 4, 5, 6, 7, 8, 16, 37)
+"""Characters by which other cuts differ from the first. Where tokens depend on where a text is cut, they differ between
+these: where something of up to 8 characters is said again and again, tokens of several of it start at every second or
+fourth, counted from the cut."""
 
 _SPACE = re.compile(r"(?<=[0-9A-Za-z]) (?=[0-9A-Za-z])")
 _LONG_RUNS = re.compile(r"([0-9A-Za-z]{256})[0-9A-Za-z]+|([ \t\r\n])[ \t\r\n]+")
@@ -138,6 +139,8 @@ class ContentReader:
             return None
         kept, place = self._cut(ids), len(text) - len(part) if self._from_end else len(part)
         if not (self._splits and _SPACE.match(text, place)):
+            if len(text) <= _GROWTH * len(part):
+                return None  # which takes no longer than to read parts of it again and again
             for fewer in _PROBES:
                 (again,) = self._ids([part[fewer:] if self._from_end else part[:-fewer]])
                 if isinstance(again, EngineError) or self._cut(again) != kept:

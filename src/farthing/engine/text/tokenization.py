@@ -84,7 +84,7 @@ class TextTokenizer:
             raise InputError(f"truncation_side {truncation_side!r}: expected left or right")
         static = checkpoint.static
         self._path = (checkpoint.folder if static is None else static.folder) / TOKENIZER_FILE
-        self._tokenizer: Tokenizer = load_tokenizer(self._path)
+        self._tokenizer: Tokenizer = load_tokenizer(self._path, alone=static is not None)
         baked = self._tokenizer.truncation or {}
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()

@@ -17,15 +17,22 @@ MOST_GROWTH = 16
 """Characters that the replacements of a normalizer may make of one."""
 
 
-def load_tokenizer(path: Path) -> Tokenizer:
+def load_tokenizer(path: Path, *, alone: bool = False) -> Tokenizer:
     """Return the tokenizer of a tokenizer.json, with the truncation and padding that are baked into it.
 
+    Args:
+        path: the file.
+        alone: whether nothing that lies beside it has a say in it.
+
     Raises:
-        ModelError: the file is damaged, or none, or makes very long texts of short ones.
+        ModelError: the file is damaged, or none, or makes very long texts of short ones, or a file beside it says
+            something else.
         MissingExtraError: tokenizers is not installed.
     """
     try:
         from tokenizers import Tokenizer
+
+        from farthing.engine.text.tokenizer_config import reconcile
     except ImportError as error:
         raise MissingExtraError("tokenizers", "cpu", "the engine") from error
     try:
@@ -38,6 +45,8 @@ def load_tokenizer(path: Path) -> Tokenizer:
             f"{path}: its normalizer makes {growth:,} characters of one, and {MOST_GROWTH} at most are tokenized; "
             "take out its replacements"
         )
+    if not alone:
+        reconcile(path, tokenizer)
     return tokenizer
 
 

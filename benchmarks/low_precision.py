@@ -24,6 +24,7 @@ from farthing.engine.folder.checkpoint import Checkpoint, read_checkpoint
 from farthing.engine.folder.locate import locate_model
 from farthing.engine.text.tokenization import TextTokenizer
 from farthing.engine.torch.engine import TorchEngine
+from farthing.engine.torch.model import Model
 from farthing.engine.torch.fp8 import quantize, vector_error
 from farthing.engine.torch.weights import Weights
 from farthing.scheduling.batching import batches_by_length
@@ -120,9 +121,12 @@ def measured(checkpoint: Checkpoint, folder: Path) -> list[dict[str, Any]]:
 def lane_of(checkpoint: Checkpoint, dtype: Dtype, become: Quantize | None) -> Lane:
     """Return a lane of a model on the processor, its weights quantized if told so."""
     engine = TorchEngine(checkpoint, dtype, "cpu")
-    assert engine.model is not None
+    written = engine.model
+    assert written is not None
     if become is not None:
-        become(engine.model.weights)
+        become(written.weights)
+        engine.model = Model(written.network, written.weights)  # which knows its weights from the start on
+        engine.forward = engine.model.forward
     return engine.lane()
 
 

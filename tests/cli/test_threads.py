@@ -49,7 +49,7 @@ def test_as_many_as_are_asked_for(
     lanes: list[int], tiny_bert: Path, command: list[str], given: list[str], meant: int
 ) -> None:
     assert main([*command, "-m", str(tiny_bert), *given]) == 0
-    assert lanes == [meant]
+    assert set(lanes) == {meant}  # on a busy machine a calibration is taken again
     # What the tokenizer's library reads when it starts; the command is the process.
     assert os.environ.get("RAYON_NUM_THREADS") == (str(meant) if given else None)
 

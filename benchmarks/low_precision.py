@@ -24,8 +24,8 @@ from farthing.engine.folder.checkpoint import Checkpoint, read_checkpoint
 from farthing.engine.folder.locate import locate_model
 from farthing.engine.text.tokenization import TextTokenizer
 from farthing.engine.torch.engine import TorchEngine
-from farthing.engine.torch.model import Model
 from farthing.engine.torch.fp8 import quantize, vector_error
+from farthing.engine.torch.model import Model
 from farthing.engine.torch.weights import Weights
 from farthing.scheduling.batching import batches_by_length
 from farthing.theory.devices import Dtype

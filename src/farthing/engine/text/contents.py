@@ -7,13 +7,12 @@ others than in the whole text. Where even the first ones depend on where the cut
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from farthing.engine.text.tokenizer_file import failure
+from farthing.engine.text.tokenizer_file import described, failure
 from farthing.errors import EngineError
 
 if TYPE_CHECKING:
@@ -71,16 +70,17 @@ class ContentReader:
         """
         self._tokenizer, self._kept, self._from_end = tokenizer, kept, side == "left"
         self._first = min(MOST_CHARACTERS, _CHARACTERS_PER_TOKEN * (kept + _SPARE_TOKENS))
-        described = json.loads(tokenizer.to_str())
-        kinds = list(_kinds(described["pre_tokenizer"]))
+        kinds, model = list(_kinds(described(tokenizer.pre_tokenizer))), tokenizer.model
         self._splits = any(kind in _SPLITTING for kind in kinds)
         # Words of ASCII and what is between them: a word above 100 characters is unknown, blanks are nothing.
         self._words = (
-            described["model"].get("type") == "WordPiece"
-            and described["model"].get("max_input_chars_per_word", 0) < 256
+            type(model).__name__ == "WordPiece"
+            and model.max_input_chars_per_word < 256
             and kinds[:1] in (["BertPreTokenizer"], ["Whitespace"], ["WhitespaceSplit"])
             and len(kinds) == 1
-            and not any(one["content"].strip().isalnum() for one in described["added_tokens"])
+            and not any(
+                one.content.strip().isalnum() for one in tokenizer.get_added_tokens_decoder().values()
+            )
         )
 
     def read(self, texts: Sequence[str]) -> list[Content]:

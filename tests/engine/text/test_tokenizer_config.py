@@ -311,6 +311,24 @@ def test_a_special_token_of_the_vocabulary_is_taken_over(saved: dict[str, Path],
     assert ours(folder) == theirs(folder) != before
 
 
+def test_the_file_that_said_it_is_named(saved: dict[str, Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(saved["BertTokenizer"], tmp_path / "model"))
+    change(folder / "special_tokens_map.json", mask_token="new_one")
+    with pytest.raises(
+        ModelError, match=r"special_tokens_map\.json, mask_token: the special token 'new_one'"
+    ):
+        ours(folder)
+
+
+def test_a_tokenizer_that_panics_while_it_is_compared(saved: dict[str, Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(saved["BertTokenizer"], tmp_path / "model"))
+    change(folder / "tokenizer.json", pre_tokenizer={"type": "FixedLength", "length": 0})
+    with pytest.raises(
+        ModelError, match=r"tokenizer\.json: it or what lies beside it cannot be used: chunk size"
+    ):
+        ours(folder)
+
+
 def test_special_tokens_that_are_split(saved: dict[str, Path], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(saved["BertTokenizer"], tmp_path / "model"))
     before = ours(folder)
@@ -318,7 +336,21 @@ def test_special_tokens_that_are_split(saved: dict[str, Path], tmp_path: Path) -
     assert ours(folder) == theirs(folder) != before
 
 
-@pytest.mark.parametrize("content", ["[1]", "{", '{"added_tokens_decoder": 5}', '{"pad_token": 5}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(
+            "[1]",
+            "{",
+            "[" * 100_000,
+            '{"pad_token": 5}',
+            '{"extra_special_tokens": 5}',
+            '{"pad_token": "\\ud800"}',
+        ),
+        *('{"added_tokens_decoder": 5}', '{"added_tokens_decoder": {"1": {"content": 5}}}'),
+        " " * 5_000_000 + "{}",
+    ],
+)
 def test_a_damaged_file_is_refused_by_name(saved: dict[str, Path], tmp_path: Path, content: str) -> None:
     folder = Path(shutil.copytree(saved["BertTokenizer"], tmp_path / "model"))
     (folder / "tokenizer_config.json").write_text(content)

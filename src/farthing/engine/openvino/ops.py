@@ -157,15 +157,14 @@ class GraphOps:
         return op.reshape(x, _ints(-1, count, self._shape.head_size), False)
 
     def rotation(self, theta: float, size: int) -> tuple[Any, Any]:
-        def angles() -> Any:
+        def rotation() -> tuple[Any, Any]:
             pace = theta ** (-np.arange(0, size, 2, dtype=np.float64) / size)
             at = op.unsqueeze(op.convert(self.positions, "f32"), _ints(1, 2))
-            return op.multiply(at, pace.astype(np.float32).reshape(1, 1, -1))
+            angles = op.multiply(at, pace.astype(np.float32).reshape(1, 1, -1))
+            return op.cos(angles), op.sin(angles)
 
-        turn = self._once(("angles", theta, size), angles)
-        return self._once(("cos", theta, size), lambda: op.cos(turn)), self._once(
-            ("sin", theta, size), lambda: op.sin(turn)
-        )
+        found: tuple[Any, Any] = self._once(("rotation", theta, size), rotation)
+        return found
 
     def rotated(self, heads: Any, rotation: tuple[Any, Any]) -> Any:
         cos, sin = rotation

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from farthing.engine.text.tokenizer_file import described, failure
+from farthing.engine.text.tokenizer_file import failure
+from farthing.engine.text.tokenizer_parts import parts
 from farthing.errors import EngineError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class ContentReader:
         """
         self._tokenizer, self._kept, self._from_end = tokenizer, kept, side == "left"
         self._first = min(MOST_CHARACTERS, _CHARACTERS_PER_TOKEN * (kept + _SPARE_TOKENS))
-        kinds, model = list(_kinds(described(tokenizer.pre_tokenizer))), tokenizer.model
+        kinds, model = list(map(_kind, parts(tokenizer.pre_tokenizer))), tokenizer.model
         self._splits = any(kind in _SPLITTING for kind in kinds)
         # Words of ASCII and what is between them: a word above 100 characters is unknown, blanks are nothing.
         self._words = (
@@ -196,13 +197,7 @@ def taken(source: Iterator[Item], texts: int, characters: int, size_of: Callable
     return some
 
 
-def _kinds(described: Any) -> Iterator[str]:
-    """Yield the kinds of pre-tokenizers that cut words apart at spaces, and those of others."""
-    if not isinstance(described, dict):
-        return
-    if described.get("type") == "Sequence":
-        for one in described["pretokenizers"]:
-            yield from _kinds(one)
-        return
-    whole = described.get("use_regex") is False or described.get("split") is False
-    yield "whole" if whole else str(described.get("type"))
+def _kind(splitter: dict[str, Any]) -> str:
+    """Return which pre-tokenizer it is that cuts words apart at spaces, or `whole` for one that does not."""
+    whole = splitter.get("use_regex") is False or splitter.get("split") is False
+    return "whole" if whole else str(splitter["type"])

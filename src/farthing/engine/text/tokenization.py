@@ -52,9 +52,9 @@ class TokenizedTexts:
 class TextTokenizer:
     """The tokenizer of a checkpoint.
 
-    tokenizer.json alone says which special tokens a text gets: an end-of-text token is there for last-token
-    pooling if its post-processor appends one, whatever tokenizer_config.json says of `add_eos_token`.
-    transformers 5 reads them so as well.
+    tokenizer.json says which special tokens a text gets: an end-of-text token is there for last-token pooling if its
+    post-processor appends one, whatever tokenizer_config.json says of `add_eos_token`. transformers 5 reads them so as
+    well, but for classes that set them themselves, whose folders are refused where they are others.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ Source: transformers 5.23, tokenization_*.py of its models and models/auto/token
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tokenizers import normalizers, pre_tokenizers
@@ -52,7 +52,7 @@ def _bert(config: Config, _: Any) -> tuple[Any, Any]:
     normalizer = normalizers.BertNormalizer(
         clean_text=True,
         handle_chinese_chars=bool(config.get("tokenize_chinese_chars", True)),
-        strip_accents=config.get("strip_accents"),
+        strip_accents=None if config.get("strip_accents") is None else bool(config["strip_accents"]),
         lowercase=bool(config.get("do_lower_case", True)),
     )
     return normalizer, pre_tokenizers.BertPreTokenizer()
@@ -100,29 +100,16 @@ _BERT = TokenizerClass(
     tokens=_BRACKETS, pipeline=_bert, keys=_CASE, ends=("cls_token", "sep_token"), unknown="unk_token"
 )
 _ROBERTA = TokenizerClass(tokens=_ANGLES, pipeline=_byte_level, keys=_PREFIX, ends=("cls_token", "sep_token"))
+_XLM_ROBERTA = TokenizerClass(
+    tokens=_ANGLES, pipeline=_sentence_piece, keys=_PREFIX, ends=("bos_token", "eos_token"), unknown=3
+)
 
 CLASSES: Mapping[str, TokenizerClass] = {
     **dict.fromkeys(("Bert", "DistilBert", "Electra", "MobileBert", "LayoutLM", "SqueezeBert"), _BERT),
-    "MPNet": TokenizerClass(
-        tokens=_ANGLES | _tokens(unk="[UNK]"),
-        pipeline=_bert,
-        keys=_CASE,
-        ends=("cls_token", "sep_token"),
-        unknown="unk_token",
-        lone_mask=True,
-    ),
+    "MPNet": replace(_BERT, tokens=_ANGLES | _tokens(unk="[UNK]"), lone_mask=True),
     **dict.fromkeys(("Roberta", "Longformer", "Bart"), _ROBERTA),
-    "XLMRoberta": TokenizerClass(
-        tokens=_ANGLES, pipeline=_sentence_piece, keys=_PREFIX, ends=("bos_token", "eos_token"), unknown=3
-    ),
-    "Camembert": TokenizerClass(
-        tokens=_ANGLES,
-        pipeline=_sentence_piece,
-        keys=_PREFIX,
-        ends=("bos_token", "eos_token"),
-        unknown="unk_token",
-        lone_mask=True,
-    ),
+    "XLMRoberta": _XLM_ROBERTA,
+    "Camembert": replace(_XLM_ROBERTA, unknown="unk_token", lone_mask=True),
     "Albert": TokenizerClass(
         tokens=_BRACKETS | _tokens(bos="[CLS]", eos="[SEP]", unk="<unk>", pad="<pad>"),
         pipeline=_albert,

@@ -14,7 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Never
 
+from farthing.catalog.model_files import read_json_object
 from farthing.engine.text.tokenizer_classes import CLASSES, OF_MODELS, WHATEVER_IS_SAID, TokenizerClass
+from farthing.engine.text.tokenizer_parts import parts
 from farthing.errors import ModelError
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 _ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
 
+_CONFIG, _MAP = "tokenizer_config.json", "special_tokens_map.json"
 _BY_DEFAULT = "its class, by default"
 
 _WORDS = ("hello", "Hello", "WÖRD", "cafe\u0301")
@@ -63,13 +66,13 @@ class _Folder:
         self._path, self._tokenizer = path, tokenizer
         added = tokenizer.get_added_tokens_decoder().items()
         self._added = {token.content: (number, token) for number, token in added}
-        self._config = self._read("tokenizer_config.json")
+        self._config = self._read(_CONFIG)
         self._name = self._class_name(self._read("config.json"))
         kind = CLASSES.get(self._name)
         says = kind is not None and any(key in self._config for key in ("tokenizer_class", *kind.keys))
         self._class = kind if says else None
-        in_map = {} if "added_tokens_decoder" in self._config else self._read("special_tokens_map.json")
-        self._roles = self._config | in_map
+        self._map = {} if "added_tokens_decoder" in self._config else self._read(_MAP)
+        self._roles = self._config | self._map
 
     def reconcile(self) -> None:
         said = list(self._named())
@@ -84,15 +87,7 @@ class _Folder:
     def _read(self, name: str) -> dict[str, Any]:
         """Return a file's content, empty where there is no such file."""
         path = self._path.with_name(name)
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{path}: cannot be read as JSON: {error}; fetch the model again") from error
-        if not isinstance(found, dict):
-            raise ModelError(f"{path}: holds no object; fetch the model again")
-        return found
+        return read_json_object(path) if path.exists() else {}
 
     def _class_name(self, config: Mapping[str, Any]) -> str:
         kind = str(config.get("model_type"))
@@ -102,29 +97,40 @@ class _Folder:
         whole = name == "Llama" and "ByteLevel" in _types(self._tokenizer.pre_tokenizer)
         return "" if whole else name
 
-    def _named(self) -> Iterator[_Said]:
-        """Yield the special tokens that are named, as transformers collects them."""
-        named, place = self._roles, "tokenizer_config.json"
+    def _listed(self) -> Iterator[_Said]:
+        """Yield the tokens that are listed with their ids."""
         decoder = self._config.get("added_tokens_decoder")
         if decoder is None:
             for token, number in self._read("added_tokens.json").items():
                 yield _Said(token, "added_tokens.json", {"special": False, "normalized": True}, number)
-        elif not isinstance(decoder, dict):
+            return
+        if not isinstance(decoder, dict):
             self._refuse("added_tokens_decoder is no object", "it holds tokens by their ids")
-        for number, flags in (decoder or {}).items():
-            if not isinstance(flags, dict) or not str(number).isdecimal():
+        for number, flags in decoder.items():
+            content = flags.get("content") if isinstance(flags, dict) else None
+            if not isinstance(content, str) or not number.isdecimal():
                 self._refuse(f"added_tokens_decoder holds {number!r}: {flags!r}", "it holds tokens by ids")
-            yield _Said(flags.get("content", ""), f"{place}, added_tokens_decoder", flags, int(number))
+            yield _Said(content, f"{_CONFIG}, added_tokens_decoder", flags, int(number))
+
+    def _named(self) -> Iterator[_Said]:
+        """Yield the special tokens that are named, as transformers collects them."""
+        yield from self._listed()
+        named = self._roles
         for key in (*_ROLES, *sorted(named.keys() - {*_ROLES})):
             if key.endswith("_token") and not isinstance(named.get(key), bool | None):
-                yield from self._of(named[key], f"{place}, {key}")
+                yield from self._of(named[key], self._place(key))
         for key in ("additional_special_tokens", "extra_special_tokens"):
-            values = named.get(key) or ()
+            values = named.get(key) or []
+            if not isinstance(values, list | dict):
+                self._refuse(f"{self._place(key)} is {values!r}", "it is a list of tokens")
             for value in values.values() if isinstance(values, dict) else values:
-                yield from self._of(value, f"{place}, {key}")
+                yield from self._of(value, self._place(key))
         for role, token in () if self._class is None else self._class.tokens.items():
             if role not in named:
                 yield _Said(token, _BY_DEFAULT)
+
+    def _place(self, key: str) -> str:
+        return f"{_MAP if key in self._map else _CONFIG}, {key}"
 
     def _of(self, value: Any, place: str) -> Iterator[_Said]:
         if isinstance(value, str):
@@ -147,17 +153,15 @@ class _Folder:
 
         flagged = {one.token for one in said if one.flags is not None}
         for token, place, flags, number in said:
+            if any("\ud800" <= letter <= "\udfff" for letter in token):
+                self._refuse(f"{place} is {token!r}", "that is no text")
             if token in self._added:
                 self._compare(token, place, flags or {}, number)
             elif token and token not in flagged and self._tokenizer.token_to_id(token) is not None:
-                lone = (
-                    self._class is not None
-                    and self._class.lone_mask
-                    and token == self._token(self._class, "mask_token")
-                )
-                self._tokenizer.add_special_tokens(
-                    [AddedToken(token, lstrip=lone, normalized=False, special=True)]
-                )
+                kind = self._class
+                lone = kind is not None and kind.lone_mask and token == self._token(kind, "mask_token")
+                own = AddedToken(token, lstrip=lone, normalized=False, special=True)
+                self._tokenizer.add_special_tokens([own])
             elif place != _BY_DEFAULT:  # else what transformers makes of it is in no embedding table
                 self._refuse(f"{place}: the special token {token!r}", "tokenizer.json does not add it")
 
@@ -179,10 +183,8 @@ class _Folder:
         unsaid = " and ".join(key for key in kind.keys if key not in self._config)
         reasons = "; ".join(filter(None, (said, unsaid and f"{unsaid} not said")))
         for probe in _WORDS if kind.words_only else (*_WORDS, *_TEXTS):
-            here, there = (
-                _pieces(own.normalizer, own.pre_tokenizer, probe),
-                _pieces(normalizer, splitter, probe),
-            )
+            here = _pieces(own.normalizer, own.pre_tokenizer, probe)
+            there = _pieces(normalizer, splitter, probe)
             if here != there:
                 self._refuse(f"{probe!r} becomes {there} as {self._name} has it ({reasons})", f"{here} here")
         scheme, other = _marks(splitter, None), _marks(own.pre_tokenizer, own.normalizer)
@@ -193,22 +195,18 @@ class _Folder:
         """Refuse another token for what the vocabulary lacks."""
         if kind.unknown is None:
             return
-        number = (
-            self._tokenizer.token_to_id(self._token(kind, kind.unknown))
-            if isinstance(kind.unknown, str)
-            else kind.unknown
-        )
+        number: int | str | None = kind.unknown
+        if isinstance(number, str):
+            number = self._tokenizer.token_to_id(self._token(kind, number))
         found = self._tokenizer.encode(_UNKNOWN, add_special_tokens=False)
-        ids = {one for one, own in zip(found.ids, found.attention_mask, strict=True) if own}
+        ids = set(_unpadded(found.ids, found))
         if number not in ids:
             self._refuse(f"what is unknown has id {number}", f"{sorted(ids)} here")
 
     def _require_ends(self, kind: TokenizerClass) -> None:
         """Refuse other special tokens around a text than those of a class that sets them itself."""
         empty = self._tokenizer.encode("")
-        found = [
-            token for token, own in zip(empty.tokens, empty.attention_mask, strict=True) if own
-        ]  # not padding
+        found = _unpadded(empty.tokens, empty)
         wanted = found if kind.ends is None else [self._token(kind, role) for role in kind.ends]
         if wanted != found:
             self._refuse(f"{self._name} puts {wanted} around a text", f"the post_processor puts {found}")
@@ -231,34 +229,27 @@ def _pieces(normalizer: Any, splitter: Any, text: str) -> list[str]:
     return [normal] if splitter is None else [piece for piece, _ in splitter.pre_tokenize_str(normal)]
 
 
-def _parts(part: Any) -> Iterator[dict[str, Any]]:
-    """Yield a normalizer or pre-tokenizer, or those that it is a sequence of."""
-    waiting = [] if part is None else [json.loads(part.__getstate__())]
-    while waiting:
-        one = waiting.pop(0)
-        inner = one.get("normalizers") or one.get("pretokenizers")
-        if inner is None:
-            yield one
-        else:
-            waiting[:0] = inner
+def _unpadded(values: list[Any], encoding: Any) -> list[Any]:
+    """Return what is not of the padding that a tokenizer.json may have baked in."""
+    return [value for value, own in zip(values, encoding.attention_mask, strict=True) if own]
 
 
 def _precompiled(normalizer: Any) -> Any:
     """Return the first normalizer that comes from a SentencePiece model; None without one."""
     from tokenizers import normalizers
 
-    found = (one["precompiled_charsmap"] for one in _parts(normalizer) if one["type"] == "Precompiled")
+    found = (one["precompiled_charsmap"] for one in parts(normalizer) if one["type"] == "Precompiled")
     charsmap = next(found, None)
     return None if charsmap is None else normalizers.Precompiled(b64decode(charsmap))
 
 
 def _marks(splitter: Any, normalizer: Any) -> str | None:
     """Return which pieces of a text between special tokens are marked as the start of a word; None for none."""
-    schemes = [one["prepend_scheme"] for one in _parts(splitter) if one["type"] == "Metaspace"]
-    if any(one["type"] == "Prepend" for one in _parts(normalizer)):
+    schemes = [one["prepend_scheme"] for one in parts(splitter) if one["type"] == "Metaspace"]
+    if any(one["type"] == "Prepend" for one in parts(normalizer)):
         schemes.append("always")
     return next((scheme for scheme in schemes if scheme != "never"), None)
 
 
 def _types(part: Any) -> set[str]:
-    return {one["type"] for one in _parts(part)}
+    return {one["type"] for one in parts(part)}

@@ -7,6 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from farthing.engine.text.tokenizer_parts import parts
 from farthing.errors import MissingExtraError, ModelError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def load_tokenizer(path: Path, *, alone: bool = False) -> Tokenizer:
         raise MissingExtraError("tokenizers", "cpu", "the engine") from error
     try:
         tokenizer = Tokenizer.from_file(str(path))
-        growth = _growth(described(tokenizer.normalizer))
+        growth = prod(map(_growth, parts(tokenizer.normalizer)))
     except BaseException as error:
         raise ModelError(f"{path}: cannot be loaded: {failure(error)}; fetch the model again") from error
     if growth > MOST_GROWTH:
@@ -46,16 +47,14 @@ def load_tokenizer(path: Path, *, alone: bool = False) -> Tokenizer:
             "take out its replacements"
         )
     if not alone:
-        reconcile(path, tokenizer)
+        try:
+            reconcile(path, tokenizer)
+        except ModelError:
+            raise
+        except BaseException as error:  # a panic is no Exception
+            reason = failure(error)
+            raise ModelError(f"{path}: it or what lies beside it cannot be used: {reason}") from error
     return tokenizer
-
-
-def described(part: Any) -> Any:
-    """Return what a normalizer or pre-tokenizer is made of, as tokenizer.json has it; None for none.
-
-    The tokenizer's own `to_str` writes its vocabulary, too, which takes 15 ms for 30,000 tokens.
-    """
-    return None if part is None else json.loads(part.__getstate__())
 
 
 def failure(error: BaseException) -> str:
@@ -70,12 +69,8 @@ def failure(error: BaseException) -> str:
     return reason if len(reason) <= 200 else f"{reason[:199]}…"
 
 
-def _growth(normalizer: Any) -> int:
+def _growth(normalizer: dict[str, Any]) -> int:
     """Return how many characters a normalizer may make of one, at most."""
-    if not isinstance(normalizer, dict):
-        return 1
-    if normalizer["type"] == "Sequence":
-        return prod(map(_growth, normalizer["normalizers"]))
     if normalizer["type"] == "Replace":
         content = len(normalizer["content"])
         pattern = normalizer["pattern"].get("String")

@@ -44,9 +44,6 @@ DTYPES: Mapping[Dtype, torch.dtype] = {
 _ERROR_TEXTS, _ERROR_TOKENS = 32, 64
 """Texts of random ids, and their tokens, that the error of a quantized model is measured on when it is loaded."""
 
-_FEWEST_LEFT_OUT = 2
-"""Tokens of a prompt that is not pooled: torch compiles one apart."""
-
 Forward = Callable[..., Tensor]
 """As `Model.forward`."""
 
@@ -267,11 +264,12 @@ class TorchEngine:
                 # sizes that happen to be equal here are not taken for one number.
                 as_they_are = _sizes.patch(use_duck_shape=False)  # type: ignore[attr-defined]
                 with torch._dynamo.config.patch(specialize_float=True), as_they_are:
-                    self.forward(*Staging(self._on).placed(some))
+                    inputs = Staging(self._on).placed(some)
+                    self.forward(*inputs)
                     if self._prefixes is not None:
-                        self.forward(*Staging(self._on).placed(some), self.keys_and_values(some[0]))
+                        self.forward(*inputs, self.keys_and_values(some[0]))
                     if not model.network.pools_prompt:
-                        self.forward(*Staging(self._on).placed(some), None, _FEWEST_LEFT_OUT)
+                        self.forward(*inputs, None, 2)  # tokens left out: another graph than for none
             if self.means.record is not None:
                 sizes = recorded_sizes(self.shape, padded=model.kernel is None)
                 self._recorded = RecordedSteps(sizes, self.forward, self.means.record, self._on)

@@ -32,11 +32,9 @@ class _Region(nn.Module):
 
 
 class _Start(_Region):
-    def forward(
-        self, weights: Weights, ids: Tensor, bounds: Tensor, longest: int, past: Tensor | None
-    ) -> tuple[Tensor, Known]:
+    def forward(self, weights: Weights, inputs: Inputs, past: Tensor | None) -> tuple[Tensor, Known]:
         """Return the embedded tokens, (T, hidden), and what is the same for all layers."""
-        inputs, shape = Inputs(ids, bounds, longest), self.network.shape
+        shape = self.network.shape
         ops = TorchOps(shape, weights, self.kernel, inputs, None if past is None else {0: past})
         x = embedded(ops, shape)
         ops.foresee(self.network)
@@ -55,42 +53,24 @@ class _Layer(_Region):
         self.layer = layer
 
     def forward(
-        self,
-        weights: Weights,
-        x: Tensor,
-        ids: Tensor,
-        bounds: Tensor,
-        longest: int,
-        past: Tensor | None,
-        known: Known,
+        self, weights: Weights, x: Tensor, inputs: Inputs, past: Tensor | None, known: Known
     ) -> Tensor:
         """Return (T, hidden), or (B, hidden) of the tokens kept."""
-        shape = self.network.shape
+        shape, behind = self.network.shape, None
         _fixed(x, None, shape.hidden)
         if past is not None:
             _fixed(past, 2, None, shape.kv_heads, shape.head_size)
-        behind = None if past is None else {self.layer: past}
-        ops = TorchOps(shape, weights, self.kernel, Inputs(ids, bounds, longest), behind, known=known)
+            behind = {self.layer: past}
+        ops = TorchOps(shape, weights, self.kernel, inputs, behind, known=known)
         return after_layer(ops, self.network, x, self.layer)
 
 
 class _End(_Region):
-    def forward(
-        self,
-        weights: Weights,
-        x: Tensor,
-        ids: Tensor,
-        bounds: Tensor,
-        longest: int,
-        left_out: int,
-        known: Known,
-    ) -> Tensor:
+    def forward(self, weights: Weights, x: Tensor, inputs: Inputs, left_out: int, known: Known) -> Tensor:
         """Return the vectors, float32 (B, dimension)."""
         shape = self.network.shape
         _fixed(x, None, shape.hidden)
-        ops = TorchOps(
-            shape, weights, self.kernel, Inputs(ids, bounds, longest), left_out=left_out, known=known
-        )
+        ops = TorchOps(shape, weights, self.kernel, inputs, left_out=left_out, known=known)
         return read_out(ops, self.network, x).float()
 
 
@@ -110,12 +90,12 @@ class Model:
             network = replace(network, trim=network.trim and not blind)
         self.network, self.weights, self.kernel = network, weights, kernel
         first: dict[object, int] = {}
-        same = [first.setdefault(_kind(network, layer), layer) for layer in range(network.shape.layers)]
+        kinds = [first.setdefault(_kind(network, layer), layer) for layer in range(network.shape.layers)]
         stored = network.shape.stored_layer
-        self._own = [weights.of_layer(stored(layer), stored(kind)) for layer, kind in enumerate(same)]
+        own = (weights.of_layer(stored(layer), stored(kind)) for layer, kind in enumerate(kinds))
+        self._layers = list(zip(kinds, own, strict=True))
         self._start: Callable[..., tuple[Tensor, Known]] = _Start(network, kernel)
-        kinds: dict[int, Region] = {kind: _Layer(network, kernel, kind) for kind in first.values()}
-        self._layers = [kinds[kind] for kind in same]
+        self._kinds: dict[int, Region] = {kind: _Layer(network, kernel, kind) for kind in first.values()}
         self._end: Region = _End(network, kernel)
 
     def compile(self, backend: str | Callable[..., Any]) -> None:
@@ -124,20 +104,15 @@ class Model:
         What would break it into several, or is compiled too often, is an error: torch would run it slowly, and say
         nothing.
         """
-        made: dict[int, Any] = {}
 
         def compiled(region: Any) -> Any:
-            if id(region) not in made:
-                # torch counts what it compiles of a function for all models together: so each region has a copy of it.
-                written = type(region).forward
-                own = FunctionType(written.__code__.replace(), written.__globals__, "forward")
-                made[id(region)] = torch.compile(
-                    MethodType(own, region), fullgraph=True, dynamic=True, backend=backend
-                )
-            return made[id(region)]
+            # torch counts what it compiles of a function for all models together: so each region has a copy of it.
+            written = type(region).forward
+            own = FunctionType(written.__code__.replace(), written.__globals__, "forward")
+            return torch.compile(MethodType(own, region), fullgraph=True, dynamic=True, backend=backend)
 
         self._start, self._end = compiled(self._start), compiled(self._end)
-        self._layers = [compiled(layer) for layer in self._layers]
+        self._kinds = {kind: compiled(region) for kind, region in self._kinds.items()}
 
     def forward(
         self, ids: Tensor, bounds: Tensor, longest: int, past: Tensor | None = None, left_out: int = 0
@@ -151,12 +126,12 @@ class Model:
             past: keys and values of a prefix, (layers, 2, P, KV heads, size); its tokens are not in `ids`.
             left_out: tokens at the start of each text that are not pooled.
         """
-        step = ids, bounds, longest
-        behind = [None] * len(self._own) if past is None else past.unbind()
-        x, known = self._start(self.weights, *step, None if past is None else behind[0])
-        for layer, own, before in zip(self._layers, self._own, behind, strict=True):
-            x = layer(own, x, *step, before, known)
-        return self._end(self.weights, x, *step, left_out, known)
+        inputs = Inputs(ids, bounds, longest)
+        behind = [None] * len(self._layers) if past is None else past.unbind()
+        x, known = self._start(self.weights, inputs, None if past is None else behind[0])
+        for (kind, own), before in zip(self._layers, behind, strict=True):
+            x = self._kinds[kind](own, x, inputs, before, known)
+        return self._end(self.weights, x, inputs, left_out, known)
 
     def keys_and_values(self, inputs: Inputs) -> Tensor:
         """Return those of one text's tokens, (layers, 2, T, KV heads, size)."""

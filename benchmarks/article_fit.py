@@ -30,7 +30,8 @@ from typing import Any
 
 from farthing.catalog.load import load_devices, load_models
 from farthing.catalog.lookups import find_device, find_model
-from farthing.theory.devices import DTYPE_BYTES, DeviceSpec
+from farthing.theory.devices import DeviceSpec
+from farthing.theory.dtypes import DTYPE_BYTES
 from farthing.theory.families.configs import shape_from_config
 from farthing.theory.flops import forward_flops
 from farthing.theory.shapes import ModelShape

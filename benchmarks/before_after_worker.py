@@ -7,7 +7,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from farthing import Embedder
-from farthing.theory.devices import Dtype
+from farthing.theory.dtypes import Dtype
 
 
 def main(path: str, dtype: Dtype) -> None:

@@ -28,7 +28,7 @@ from farthing.engine.torch.fp8 import quantize, vector_error
 from farthing.engine.torch.model import Model
 from farthing.engine.torch.weights import Weights
 from farthing.scheduling.batching import batches_by_length
-from farthing.theory.devices import Dtype
+from farthing.theory.dtypes import Dtype
 from int8 import quantize_int8
 from results_file import save
 from scifact_ndcg import ndcg_at_10

@@ -7,7 +7,7 @@ import numpy as np
 
 from farthing.engine.contract import Ids, Lane, Mode, Ran
 from farthing.errors import EngineError
-from farthing.theory.devices import Dtype
+from farthing.theory.dtypes import Dtype
 from farthing.theory.shapes import ModelShape
 from farthing.theory.work import WorkCounter
 

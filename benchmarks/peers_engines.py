@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from farthing.theory.devices import Dtype
+from farthing.theory.dtypes import Dtype
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent

@@ -12,7 +12,7 @@ from farthing.engine.contract import Ids, Vectors
 from farthing.engine.torch.engine import DTYPES, Means, TorchEngine
 from farthing.engine.torch.fp8 import vector_error
 from farthing.engine.torch.varlen import Kernel, kernel_for
-from farthing.theory.devices import Dtype
+from farthing.theory.dtypes import Dtype
 from farthing.theory.shapes import ModelShape
 from gpu_parts.bench import Bench
 from gpu_parts.matmuls import Peaks

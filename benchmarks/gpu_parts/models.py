@@ -20,7 +20,7 @@ from farthing.engine.torch.engine import Means, TorchEngine
 from farthing.engine.torch.model import Model
 from farthing.engine.torch.recorded import recorded_sizes
 from farthing.engine.torch.staging import Staging
-from farthing.theory.devices import Dtype
+from farthing.theory.dtypes import Dtype
 from farthing.theory.families.configs import shape_from_config
 from farthing.theory.shapes import ModelShape
 from gpu_parts.bench import Bench

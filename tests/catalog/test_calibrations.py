@@ -24,7 +24,8 @@ from farthing.catalog.calibrations import (
     save_model_calibration,
 )
 from farthing.errors import InputError
-from farthing.theory.devices import Calibration, Dtype, PastRun
+from farthing.theory.devices import Calibration, PastRun
+from farthing.theory.dtypes import Dtype
 from makers import make_calibration, make_model_calibration
 
 MACHINE = make_calibration(versions={"torch": "2.13.0", "openvino": "2026.4"})

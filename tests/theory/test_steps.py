@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from farthing.catalog.load import load_devices
 from farthing.catalog.lookups import find_device
 from farthing.errors import InputError
-from farthing.theory.devices import Dtype, StepTimes
+from farthing.theory.devices import StepTimes
+from farthing.theory.dtypes import Dtype
 from farthing.theory.flops import forward_flops, operations
 from farthing.theory.roofline import Rates, bytes_moved, calibrated_rates, datasheet_rates
 from farthing.theory.shapes import ModelShape

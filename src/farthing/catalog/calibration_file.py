@@ -15,7 +15,8 @@ from typing import Any, cast, get_args
 
 from farthing.catalog.model_files import small_text
 from farthing.errors import InputError
-from farthing.theory.devices import Calibration, DeviceType, Dtype, ModelCalibration, StepTimes
+from farthing.theory.devices import Calibration, DeviceType, ModelCalibration, StepTimes
+from farthing.theory.dtypes import Dtype
 
 
 def calibration_document(machine: Calibration, model: ModelCalibration | None) -> dict[str, Any]:

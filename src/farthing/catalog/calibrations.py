@@ -17,7 +17,8 @@ from farthing.catalog.calibration_file import calibration_document, parse_calibr
 from farthing.catalog.configuration import load_configuration
 from farthing.catalog.model_files import own_text
 from farthing.errors import InputError
-from farthing.theory.devices import Calibration, Dtype, DtypeChoice, ModelCalibration, PastRun
+from farthing.theory.devices import Calibration, DtypeChoice, ModelCalibration, PastRun
+from farthing.theory.dtypes import Dtype
 
 
 def calibrations_folder() -> Path:

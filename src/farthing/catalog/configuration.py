@@ -9,7 +9,6 @@ dtype = "fp32"        # of its processor, where none is asked for: fp32, bf16, o
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from sys import float_info
@@ -18,7 +17,7 @@ from platformdirs import user_config_path
 
 from farthing.catalog.model_files import small_text
 from farthing.errors import InputError, excerpt
-from farthing.theory.devices import Dtype
+from farthing.theory.dtypes import Dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,10 @@ def load_configuration(path: Path | None = None) -> Configuration:
     """
     path = path or user_config_path("farthing") / "config.toml"
     try:
-        table = tomllib.loads(small_text(path))
+        text = small_text(path)
+        import tomllib  # only where there is something to read: it takes milliseconds
+
+        table = tomllib.loads(text)
     except FileNotFoundError:
         return Configuration(None, path)
     except (OSError, ValueError, RecursionError) as error:

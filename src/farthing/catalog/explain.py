@@ -17,7 +17,8 @@ from farthing.catalog.configuration import load_configuration
 from farthing.catalog.lookups import LOCAL, default_dtype, device_price, find_device
 from farthing.catalog.resolve import resolve_model
 from farthing.errors import InputError
-from farthing.theory.devices import Calibration, DeviceSpec, Dtype, ModelCalibration
+from farthing.theory.devices import Calibration, DeviceSpec, ModelCalibration
+from farthing.theory.dtypes import Dtype
 from farthing.theory.explaining import build_explanation
 from farthing.theory.explanation import Explanation
 from farthing.theory.pricing import RentalPrice, given_price

@@ -35,7 +35,7 @@ from farthing.catalog.rows import (
     TokensPerCharacter,
 )
 from farthing.errors import RowError
-from farthing.theory.devices import DTYPE_BYTES
+from farthing.theory.dtypes import DTYPE_BYTES
 
 RENTAL_COLUMNS = ("device", "provider", "kind", "usd_per_hour", "date", "source", "note")
 API_COLUMNS = (

@@ -16,7 +16,7 @@ from farthing.catalog.rows import (
     TokensPerCharacter,
 )
 from farthing.errors import InputError
-from farthing.theory.devices import Dtype
+from farthing.theory.dtypes import Dtype
 from farthing.theory.pricing import RentalPrice
 
 FRESH_DAYS = 90

@@ -9,7 +9,7 @@ import click
 from farthing.errors import InputError
 
 if TYPE_CHECKING:
-    from farthing.theory.devices import Dtype
+    from farthing.theory.dtypes import Dtype
 
 model = click.option("--model", "-m", help="Model folder or hub id.", show_default="all-MiniLM-L6-v2")
 revision = click.option(
@@ -48,7 +48,7 @@ def dtype_of(name: str | None) -> Dtype | Literal["auto"] | None:
     Raises:
         InputError: there is no such dtype.
     """
-    from farthing.theory.devices import Dtype
+    from farthing.theory.dtypes import Dtype
 
     names = ("auto", *get_args(Dtype))
     if name is not None and name not in names:

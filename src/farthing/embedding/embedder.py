@@ -35,7 +35,7 @@ from farthing.engine.contract import Mode
 from farthing.engine.folder.checkpoint import TruncationSide
 from farthing.engine.load import EmbeddingModel, load_model
 from farthing.errors import EngineError, InputError
-from farthing.theory.devices import Dtype
+from farthing.theory.dtypes import Dtype
 
 if TYPE_CHECKING:
     from farthing.metering.receipt import Receipt

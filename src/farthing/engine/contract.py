@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from farthing.engine.prefixes import Prefixes, shared_prefix
 from farthing.errors import EngineError
-from farthing.theory.devices import Dtype
+from farthing.theory.dtypes import Dtype
 from farthing.theory.shapes import ModelShape
 from farthing.theory.work import StepWork, Work, WorkCounter
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from farthing.catalog.configuration import load_configuration
 from farthing.engine.contract import Engine
@@ -14,7 +14,10 @@ from farthing.engine.folder.refusals import refuse_remote_code
 from farthing.engine.machine import available_cores, library_versions, this_machine
 from farthing.engine.text.tokenization import TextTokenizer
 from farthing.errors import InputError
-from farthing.theory.devices import Dtype, DtypeChoice
+from farthing.theory.dtypes import Dtype
+
+if TYPE_CHECKING:
+    from farthing.theory.devices import DtypeChoice
 
 PROCESSOR_NAMES = ("local", "cpu")
 """Names of this machine's processor."""

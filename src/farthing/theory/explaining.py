@@ -6,7 +6,7 @@ Everything is an argument. Knows no catalog, no file, no screen.
 from __future__ import annotations
 
 from farthing.errors import InputError
-from farthing.theory.devices import DTYPE_BYTES
+from farthing.theory.dtypes import DTYPE_BYTES
 from farthing.theory.energy import energy_per_million_tokens
 from farthing.theory.explanation import (
     BatchRow,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from farthing.theory.devices import DTYPE_BYTES
+from farthing.theory.dtypes import DTYPE_BYTES
 from farthing.theory.efficiency import best_efficiency, expected_efficiency, is_attention, operation_s
 from farthing.theory.flops import Operation, operations
 from farthing.theory.pricing import usd_per_million_tokens

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from farthing.errors import InputError
-from farthing.theory.devices import Calibration, DeviceSpec, Dtype
+from farthing.theory.devices import Calibration, DeviceSpec
+from farthing.theory.dtypes import Dtype
 from farthing.theory.flops import Operation
 from farthing.theory.shapes import ModelShape
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from farthing.errors import InputError
-from farthing.theory.devices import DTYPE_BYTES, FOUR_BITS, ModelCalibration
+from farthing.theory.devices import ModelCalibration
+from farthing.theory.dtypes import DTYPE_BYTES, FOUR_BITS
 from farthing.theory.efficiency import (
     CALIBRATED_ERROR,
     CPU_SHARES,

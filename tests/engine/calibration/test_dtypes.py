@@ -23,7 +23,8 @@ from farthing.engine.load import load_model
 from farthing.engine.machine import Machine, library_versions, this_machine
 from farthing.engine.openvino.runtime import import_openvino
 from farthing.errors import InputError
-from farthing.theory.devices import Dtype, DtypeChoice
+from farthing.theory.devices import DtypeChoice
+from farthing.theory.dtypes import Dtype
 
 HAS_BF16 = "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 

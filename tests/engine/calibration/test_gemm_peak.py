@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from farthing.engine.calibration import gemm_peak
 from farthing.engine.calibration.gemm_peak import SHAPES, GemmRate, measure_gemm_peak
 from farthing.errors import EngineError
-from farthing.theory.devices import Dtype
+from farthing.theory.dtypes import Dtype
 
 
 def test_a_short_run() -> None:

@@ -33,7 +33,7 @@ from farthing.engine.torch.fp8 import (
 from farthing.engine.torch.varlen import Kernel
 from farthing.engine.torch.weights import Stack, Weights
 from farthing.errors import EngineError
-from farthing.theory.devices import Dtype
+from farthing.theory.dtypes import Dtype
 from small_families import MOST_DEVIATION, deviation, random_ids
 from varlen_kernel import varlen_2_13
 from ways import checkpoint_of

@@ -15,7 +15,8 @@ from farthing.catalog import facts
 from farthing.catalog.lookups import LOCAL, default_dtype, device_price, find_device
 from farthing.catalog.rows import CatalogDevice, RentalQuote
 from farthing.errors import InputError
-from farthing.theory.devices import Calibration, Dtype, ModelCalibration
+from farthing.theory.devices import Calibration, ModelCalibration
+from farthing.theory.dtypes import Dtype
 from farthing.theory.host import bulk_host_path, host_path
 from farthing.theory.planning.candidate import Candidate
 from farthing.theory.planning.sensitivity import QuoteSpread

@@ -19,7 +19,8 @@ from farthing.engine.load import EmbeddingModel, kept_choice
 from farthing.engine.machine import PROCESSOR, library_versions, this_machine
 from farthing.errors import InputError
 from farthing.scheduling.batching import batches_by_length
-from farthing.theory.devices import DTYPE_BYTES, Dtype, DtypeChoice
+from farthing.theory.devices import DtypeChoice
+from farthing.theory.dtypes import DTYPE_BYTES, Dtype
 
 _TEXTS = 128
 _NEIGHBOURS = 10

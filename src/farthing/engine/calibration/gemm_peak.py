@@ -25,7 +25,7 @@ import numpy as np
 from farthing.engine.machine import available_cores
 from farthing.engine.openvino.runtime import import_openvino
 from farthing.errors import EngineError
-from farthing.theory.devices import Dtype
+from farthing.theory.dtypes import Dtype
 
 SHAPES = ((1024, 1024, 1024), (2048, 2048, 2048), (1024, 384, 1536), (1024, 1536, 384), (2048, 1024, 4096))
 """(M, K, N): squares, the default model's own, and a larger model's MLP."""

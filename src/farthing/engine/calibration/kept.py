@@ -6,12 +6,15 @@ The catalog is imported where it is used: the first vector of a short call does 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from farthing.engine.contract import Engine
 from farthing.engine.load import EmbeddingModel
 from farthing.engine.machine import PROCESSOR, library_versions, this_machine
 from farthing.engine.torch.cards import card_identity
-from farthing.theory.devices import Calibration, ModelCalibration
+
+if TYPE_CHECKING:
+    from farthing.theory.devices import Calibration, ModelCalibration
 
 
 def identity_of(engine: Engine) -> str:

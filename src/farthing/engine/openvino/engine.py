@@ -26,7 +26,7 @@ from farthing.engine.openvino.ops import prefix_graph, vector_graph
 from farthing.engine.openvino.runtime import engine_error, import_openvino, openvino_errors
 from farthing.engine.prefixes import Prefixes
 from farthing.errors import EngineError, InputError
-from farthing.theory.devices import Dtype
+from farthing.theory.dtypes import Dtype
 from farthing.theory.shapes import ModelShape
 from farthing.theory.work import WorkCounter
 

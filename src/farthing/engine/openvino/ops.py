@@ -16,7 +16,7 @@ from farthing.engine.network.ops import Sight
 from farthing.engine.network.positions import BIASES, biases_by_distance
 from farthing.engine.network.transformer import Network, keys_and_values, score_scale, vectors
 from farthing.engine.openvino.runtime import import_openvino
-from farthing.theory.devices import Dtype
+from farthing.theory.dtypes import Dtype
 from farthing.theory.shapes import ModelShape, Norm
 
 op = import_openvino().opset13

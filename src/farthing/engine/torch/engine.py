@@ -30,7 +30,7 @@ from farthing.engine.torch.staging import Staging
 from farthing.engine.torch.varlen import Kernel, kernel_for
 from farthing.engine.torch.weights import Named, Weights
 from farthing.errors import EngineError, InputError
-from farthing.theory.devices import Dtype
+from farthing.theory.dtypes import Dtype
 from farthing.theory.work import WorkCounter
 
 DTYPES: Mapping[Dtype, torch.dtype] = {

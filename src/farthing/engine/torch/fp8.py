@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from farthing.engine.torch.weights import Stack, Weights
 from farthing.errors import EngineError
-from farthing.theory.devices import Dtype
+from farthing.theory.dtypes import Dtype
 
 FP8_MOST = 448.0
 """Largest finite value of e4m3 without infinities. Source: Micikevicius et al. 2022, FP8 Formats for Deep Learning."""

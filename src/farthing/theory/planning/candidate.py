@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from farthing.theory.devices import DTYPE_BYTES
+from farthing.theory.dtypes import DTYPE_BYTES
 from farthing.theory.pricing import SPOT_TERMS, RentalPrice, spot_usd_per_hour
 from farthing.theory.roofline import memory_needed_bytes
 from farthing.theory.steps import HostPath, StepModel

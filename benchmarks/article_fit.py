@@ -15,7 +15,7 @@ on the H100's, and then once more on the RTX 4090's, which was another one. What
 recount (article_tokens.py).
 
 Run: .venv/bin/python benchmarks/article_fit.py
-Source: design/theory.md, "Time of one step".
+Source: docs/theory.md, "Time of one step".
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ DEVICES = {"H100 SXM": "h100-sxm", "RTX 4090": "rtx-4090"}
 """The article's devices and their names in the catalog. The first one's host is the shared one."""
 
 OUTLIER = ("RTX 4090", 260, 8)
-"""A row with one 11-second run among ten. Source: shared/data/article/SOURCE.md."""
+"""A row with one 11-second run among ten. Source: docs/facts.md, Article."""
 
 EFFICIENCIES = [step / 1000 for step in range(300, 1001)]
 """What is tried: shares of the datasheet's peak, in steps of 0.1 %."""
@@ -310,7 +310,7 @@ def main() -> None:
         print(device, json.dumps({key: value for key, value in figures.items() if key != "cells"}, indent=1))
         print(error_table(figures["cells"]))
     kept = {
-        "source": "figures of github.com/tugot17/embeddings-economics, shared/data/article/SOURCE.md",
+        "source": "figures of github.com/tugot17/embeddings-economics, docs/facts.md, Article",
         "tokens_from": tokens_file.name,
         "outlier": OUTLIER,
         "devices": devices,

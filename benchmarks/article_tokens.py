@@ -38,10 +38,10 @@ from tokenizers.pre_tokenizers import Split
 from results_file import save
 
 STATED_TOKENS = (130, 260, 520, 1040, 1300, 2600, 5200)
-"""The lengths of the article, as it states them. Source: facts/article.md, section 1."""
+"""The lengths of the article, as it states them. Source: docs/facts.md, Article."""
 
 TOKENS_PER_WORD = 1.3
-"""What the article multiplies words with. Source: facts/article.md, section 1, error a."""
+"""What the article multiplies words with. Source: docs/facts.md, Article."""
 
 PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"

@@ -45,7 +45,7 @@ from results_file import RESULTS, save
 
 QUESTIONS = ("docstrings", "scifact", "mix", "latency", "mfu", "prefix")
 SHORT = (9, 17, 31)
-"""Tokens of the texts whose latency is measured. Source: issue 4, facts/cpu.md."""
+"""Tokens of the texts whose latency is measured. Source: docs/facts.md, Processors."""
 
 INSTRUCTION, QUERY = 25, 15
 """Tokens of the instruction and of a query behind it. Source: issue 4."""

@@ -1,4 +1,4 @@
-"""Arrivals and sizes drawn at random, for simulations."""
+"""Arrivals drawn at random, for simulations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import random
 from itertools import accumulate, repeat
 
 from farthing.errors import InputError
-from farthing.theory.queueing.service_times import ServiceTimes
 
 
 def poisson_times(arrivals_per_s: float, texts: int, rng: random.Random) -> list[float]:
@@ -20,9 +19,3 @@ def poisson_times(arrivals_per_s: float, texts: int, rng: random.Random) -> list
         raise InputError(f"{texts} arrivals at {arrivals_per_s} per second: give numbers above 0")
     log, uniform = math.log, rng.random
     return list(accumulate(-log(1 - uniform()) / arrivals_per_s for _ in repeat(None, texts)))
-
-
-def sampled_sizes(distribution: ServiceTimes, texts: int, rng: random.Random) -> list[float]:
-    """Return `texts` values drawn from `distribution`."""
-    cumulative = list(accumulate(distribution.probabilities))
-    return rng.choices(distribution.seconds, cum_weights=cumulative, k=texts)

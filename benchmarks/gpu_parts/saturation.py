@@ -10,7 +10,7 @@ from typing import Any
 
 from farthing.engine.contract import Ids
 from farthing.errors import InputError
-from farthing.theory.queueing.batch_service import SATURATED, fit_step_line, saturation_tokens
+from farthing.theory.saturation import SATURATION, fit_step_line, saturation_tokens
 from gpu_parts.bench import Bench
 from gpu_parts.matmuls import Peaks
 from gpu_parts.models import Subject, forward_work
@@ -125,7 +125,7 @@ def table(figures: dict[str, Any]) -> list[str]:
                 "",
                 f"{'Device' if clock == 'device_s' else 'Ids to vectors'}: τ₀ {ms(line['tau0_s'])}, α "
                 f"{number(line['alpha_s_per_token'] * 1e6)} µs a token, n* {number(line['saturation_tokens'])} tokens "
-                f"({SATURATED:.0%} of the throughput of endless steps); worst point {line['worst_error']:.0%} off "
+                f"({SATURATION:.0%} of the throughput of endless steps); worst point {line['worst_error']:.0%} off "
                 "the line.",
             ]
     lines += [

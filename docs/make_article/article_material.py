@@ -28,7 +28,7 @@ MODEL = "Qwen/Qwen3-Embedding-8B"
 H100, RTX4090 = "H100 SXM", "RTX 4090"
 CATALOG_NAMES = {H100: "h100-sxm", RTX4090: "rtx-4090"}
 
-# The article's own figures, where we compute with them. Source: facts/article.md, section 1.
+# The article's own figures, where we compute with them. Source: docs/facts.md, Article.
 LENGTH = 1024
 STATED = 1040
 H100_MATMUL, RTX4090_PEAK, H100_PEAK = 750e12, 165e12, 989e12

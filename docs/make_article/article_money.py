@@ -101,12 +101,14 @@ def since_figures(m: Material) -> SimpleNamespace:
     for device, name in ((H100, "h100"), (RTX4090, "rtx")):
         price = device_price(m.quotes, CATALOG_NAMES[device], m.as_of)
         assert price is not None
+        assert price.min is not None
+        assert price.max is not None
         year = _quotes(m, device, 365)
         values: dict[str, object] = {
             "usd": price.value,
             "low": price.min,
             "high": price.max,
-            "quotes": price.quotes,
+            "quotes": price.offers,
             "stale": ", older than 90 days" if price.stale else "",
             "cents": _cents(price.value, _saturated_rate(m, device)),
             "low_cents": _cents(price.min, _saturated_rate(m, device)),

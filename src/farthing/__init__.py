@@ -6,14 +6,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from farthing.catalog.explain import explain
-    from farthing.catalog.planning.plan import plan, plan_corpus
     from farthing.embedding.embedder import Embedder, EmbedResult
     from farthing.errors import FarthingError
     from farthing.metering.receipt import Receipt
-    from farthing.theory.explanation import Explanation
-    from farthing.theory.planning.corpus_plan import CorpusPlan
-    from farthing.theory.planning.plan import Plan
+    from farthing.planning.answer import Plan
+    from farthing.planning.corpus import CorpusPlan
+    from farthing.planning.explain import explain
+    from farthing.planning.explanation import Explanation
+    from farthing.planning.plan import plan, plan_corpus
 
 __all__ = [
     "CorpusPlan",
@@ -30,16 +30,16 @@ __all__ = [
 
 # Resolved when first asked for, so that `import farthing` stays light and the base needs no torch.
 _HOMES = {
-    "CorpusPlan": "farthing.theory.planning.corpus_plan",
+    "CorpusPlan": "farthing.planning.corpus",
     "EmbedResult": "farthing.embedding.embedder",
     "Embedder": "farthing.embedding.embedder",
-    "Explanation": "farthing.theory.explanation",
+    "Explanation": "farthing.planning.explanation",
     "FarthingError": "farthing.errors",
-    "Plan": "farthing.theory.planning.plan",
+    "Plan": "farthing.planning.answer",
     "Receipt": "farthing.metering.receipt",
-    "explain": "farthing.catalog.explain",
-    "plan": "farthing.catalog.planning.plan",
-    "plan_corpus": "farthing.catalog.planning.plan",
+    "explain": "farthing.planning.explain",
+    "plan": "farthing.planning.plan",
+    "plan_corpus": "farthing.planning.plan",
 }
 
 

@@ -52,14 +52,11 @@ def test_a_question_of_cost_needs_no_engine(code: str) -> None:
 
 
 TRACED = (
-    "farthing.theory.planning.traced",
-    "farthing.theory.planning.day",
-    "farthing.catalog.planning.replay",
-    "farthing.catalog.planning.trace_file",
-    "farthing.scheduling.simulation",
+    "farthing.planning.replay",
+    "farthing.planning.asked.trace",
 )
-OF_A_CORPUS = ("farthing.theory.planning.corpus", "farthing.theory.planning.corpus_plan")
-OF_A_SERVICE = ("farthing.theory.planning.waiting", "farthing.theory.planning.rows")
+OF_A_CORPUS = ("farthing.planning.corpus",)
+OF_A_SERVICE = ("farthing.planning.filling", "farthing.planning.asked.demand")
 A_FILE = ("farthing.catalog.calibration_file",)
 
 
@@ -80,7 +77,7 @@ def test_nothing_is_read_or_probed_at_import() -> None:
     code = """
 opened = []
 sys.addaudithook(lambda event, values: opened.append(str(values[0])) if event == "open" else None)
-import farthing, farthing.theory.explanation, farthing.catalog.load, farthing.catalog.explain
+import farthing, farthing.planning.explanation, farthing.catalog.load, farthing.planning.explain
 import farthing.catalog.configuration, farthing.catalog.calibrations, farthing.metering.elsewhere
 odd = [path for path in opened if not path.endswith((".py", ".pyc"))
        and not ".pyc." in path and not path.endswith((".so", ".cfg", ".pth"))]

@@ -99,7 +99,7 @@ def test_a_wrong_device_of_the_user_names_file_row_and_key(folders: Folders) -> 
     path = own(folders, "devices.toml", DEVICE.format(name="mine").replace("value = 10,", ""))
     with pytest.raises(InputError) as caught:
         facts.devices(folders)
-    assert str(caught.value).startswith(f"{path}: mine: memory.value is None")
+    assert str(caught.value).startswith(f"{path}: mine: memory.value is missing")
 
 
 def test_a_model_of_the_user_comes_first(folders: Folders) -> None:
@@ -139,11 +139,11 @@ def test_a_wrong_model_of_the_user_names_file_row_and_key(folders: Folders) -> N
 
 
 def test_live_quotes_replace_those_that_are_no_newer_of_the_same_device_and_kind(folders: Folders) -> None:
-    live_quotes(folders, "h100-sxm,RunPod,on-demand,2.5,2026-11-20,gpuhunt 1: runpod,")
+    live_quotes(folders, "h100-sxm,RunPod,on-demand,2.5,2026-11-20,gpuhunt 1: runpod,1,")
     quotes = facts.rental_quotes(folders)
     price = device_price(quotes, "h100-sxm", TODAY)
     assert price is not None
-    assert (price.value, price.quotes, price.sources) == (2.5, 1, ("gpuhunt 1: runpod",))
+    assert (price.value, price.offers, price.source) == (2.5, 1, "gpuhunt 1: runpod")
     packaged = load_rental_quotes()
     assert [row for row in quotes if row.device != "h100-sxm"] == [
         row for row in packaged if row.device != "h100-sxm"
@@ -156,8 +156,8 @@ def test_live_quotes_replace_those_that_are_no_newer_of_the_same_device_and_kind
 def test_packaged_quotes_that_are_newer_than_the_live_ones_still_count(folders: Folders) -> None:
     live_quotes(
         folders,
-        "h100-sxm,RunPod,on-demand,2.5,2026-10-24,gpuhunt 1: runpod,",
-        "h100-sxm,Lambda,on-demand,2.6,2026-08-01,gpuhunt 1: lambdalabs,kept from an earlier day",
+        "h100-sxm,RunPod,on-demand,2.5,2026-10-24,gpuhunt 1: runpod,1,",
+        "h100-sxm,Lambda,on-demand,2.6,2026-08-01,gpuhunt 1: lambdalabs,1,kept from an earlier day",
     )
     counted = [
         row for row in facts.rental_quotes(folders) if (row.device, row.kind) == ("h100-sxm", "on-demand")
@@ -172,20 +172,14 @@ def test_packaged_quotes_that_are_newer_than_the_live_ones_still_count(folders: 
 
 
 def test_what_the_user_pays_is_the_price(folders: Folders) -> None:
-    live_quotes(folders, "h100-sxm,RunPod,on-demand,2.5,2026-11-20,gpuhunt,")
+    live_quotes(folders, "h100-sxm,RunPod,on-demand,2.5,2026-11-20,gpuhunt,1,")
     own(folders, "prices.toml", "[rental.H100-SXM]\nusd_per_hour = 1.9\ndate = 2026-11-19\n")
     price = device_price(facts.rental_quotes(folders), "h100-sxm", TODAY)
     assert price is not None
-    assert (price.value, price.min, price.max, price.stale, price.sources) == (
-        1.9,
-        1.9,
-        1.9,
-        False,
-        ("yours",),
-    )
+    assert (price.value, price.min, price.stale, price.source) == (1.9, None, False, "yours")
     spot = device_price(facts.rental_quotes(folders), "h100-sxm", TODAY, "spot")
     assert spot is not None
-    assert spot.sources != ("yours",)
+    assert spot.source != "yours"
 
 
 def test_a_price_of_the_user_gets_old_too(folders: Folders) -> None:
@@ -201,7 +195,7 @@ def test_a_spot_price_of_the_user_replaces_the_spot_quotes(folders: Folders) -> 
     own(folders, "prices.toml", text)
     price = device_price(facts.rental_quotes(folders), "l40s", TODAY, "spot")
     assert price is not None
-    assert (price.value, price.quotes) == (0.3, 1)
+    assert (price.value, price.offers) == (0.3, 1)
 
 
 def test_a_price_of_a_device_of_the_users_own(folders: Folders) -> None:
@@ -292,9 +286,9 @@ def test_a_refresh_that_says_nothing_of_batches_does_not_hide_their_price(
 
 
 def test_a_batch_price_of_an_older_refresh_still_counts_beside_a_newer_list_price(folders: Folders) -> None:
-    assert not any(row.batch for row in load_api_prices() if row.provider == "Mistral")
-    live_apis(folders, "Mistral,mistral-embed,0.1,0.05,unknown,2020-01-01,live,")
-    (row,) = (row for row in facts.api_prices(folders) if row.model == "mistral-embed")
+    assert not any(row.batch for row in load_api_prices() if row.provider == "Cohere")
+    live_apis(folders, "Cohere,embed-v4.0,0.12,0.05,unknown,2020-01-01,live,")
+    (row,) = (row for row in facts.api_prices(folders) if row.model == "embed-v4.0")
     assert row.source != "live"
     assert row.batch is not None
     assert (row.batch.usd_per_million_tokens, row.batch.source) == (0.05, "live")

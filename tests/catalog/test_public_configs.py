@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from conftest import SHARED_DATA
-from farthing.catalog.explain import explain
 from farthing.catalog.resolve import resolve_model
 from farthing.errors import ModelError
+from farthing.planning.explain import explain
 from farthing.theory.flops import forward_flops
 
 FILE = SHARED_DATA / "configs" / "configs.json"

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from farthing.catalog.explain import explain
 from farthing.cli.explain_view import render_explanation
-from farthing.theory.explanation import Explanation
+from farthing.planning.explain import explain
+from farthing.planning.explanation import Explanation
 from farthing.units import format_si
 
 TODAY = datetime.date(2026, 11, 21)
@@ -36,7 +36,7 @@ def test_what_is_shown() -> None:
         "Llama-70B",
         "13.9 GB",
         "ridge point 295: compute-bound",
-        "$3.99 (median of 19 quotes, $2.40 – $12.29) as of 2026-11-09",
+        "$4.08 (median of 10 providers, $2.96 – $12.29) as of 2026-10-24",
         "at 100 % utilization",
         "at 10 %",
         "ml-engineering",
@@ -162,7 +162,7 @@ def test_energy_and_host_with_their_assumptions() -> None:
     assert e.energy is not None
     assert f"at most {format_si(e.energy.wh_per_million_tokens, 'Wh')}, " in text
     assert "rated 700 W, data centre × 1.56, 481 g/kWh" in text
-    assert "published, one Python server process" in text
+    assert "assumed, one process of Farthing's server" in text
 
 
 def test_a_static_model_is_drawn_without_flops(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def burst_error(point: Point, constants: Constants, shape: ModelShape) -> float:
     return point.concurrent / seconds / point.embeddings_per_s - 1
 
 
-# Its arithmetic, to the digit that design/theory.md gives.
+# Its arithmetic, to the digit that docs/theory.md gives.
 
 
 def test_its_formula_gives_its_flops_and_seconds(shape: ModelShape) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from farthing.catalog.planning.plan import plan
 from farthing.errors import InputError
+from farthing.planning.answer import Plan
+from farthing.planning.plan import plan
 from farthing.report import cost_plot
 from farthing.report.cost_plot import draw_cost
-from farthing.theory.planning.plan import Plan
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +25,7 @@ def usual() -> Plan:
 def test_the_cheapest_devices_are_drawn_once_each(usual: Plan) -> None:
     drawn = cost_plot._drawn(usual.rows)
     names = [row.device for row, *_ in drawn]
-    assert len(names) == len(set(names)) <= cost_plot.MOST_DEVICES + 2
-    assert {"h100-sxm", "rtx-4090"} <= set(names)
+    assert len(names) == len(set(names)) <= cost_plot.MOST_DEVICES
     assert names[0] == usual.rows[0].device
     for row, use, low, mid, high in drawn:
         assert low <= mid <= high

@@ -16,8 +16,8 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from farthing.catalog.explain import explain
 from farthing.errors import InputError
+from farthing.planning.explain import explain
 from farthing.report.roofline_plot import draw_roofline
 from farthing.report.style import save
 from farthing.theory.devices import StepTimes

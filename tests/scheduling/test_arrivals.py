@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 
 import pytest
 
-from drawn_arrivals import poisson_times, sampled_sizes
+from drawn_arrivals import poisson_times
 from farthing.errors import InputError
 from farthing.scheduling.arrivals import Arrivals, trace_times
-from farthing.theory.queueing.service_times import from_weights
 
 
 def test_no_texts_sequences_that_differ_and_falling_times_are_refused() -> None:
@@ -36,8 +34,3 @@ def test_rates_and_traces_that_cannot_be() -> None:
 def test_a_trace_starts_at_zero_and_is_stretched() -> None:
     assert trace_times([5.0, 6.0, 9.0]) == [0.0, 1.0, 4.0]
     assert trace_times([5.0, 6.0, 9.0], 4.0) == [0.0, 0.125, 0.5]
-
-
-def test_sizes_are_drawn_as_often_as_their_probability() -> None:
-    drawn = Counter(sampled_sizes(from_weights({1.0: 3, 2.0: 1}), 40_000, random.Random(0)))
-    assert drawn[1.0] == pytest.approx(30_000, rel=0.02)

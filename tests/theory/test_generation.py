@@ -36,7 +36,7 @@ def contrast(shape: ModelShape = QWEN3_8B, context: int = 1024) -> Generation:
 
 @pytest.mark.parametrize(("context", "limit"), [(1024, 104), (8192, 16)])
 def test_the_cache_caps_the_intensity(context: int, limit: float) -> None:
-    """Source: design/theory.md: about 104 FLOP/byte at S = 1024, about 16 at 8192, against a ridge point of 295."""
+    """Source: docs/theory.md: about 104 FLOP/byte at S = 1024, about 16 at 8192, against a ridge point of 295."""
     found = contrast(context=context)
     assert found.intensity_limit == pytest.approx(limit, abs=0.6)
     assert found.ridge_point == pytest.approx(295, abs=0.5)
@@ -54,7 +54,7 @@ def test_endless_batches_reach_the_limit(context: int) -> None:
 
 
 def test_decode_flops_by_the_formula() -> None:
-    """2·P·B + 4·L·a·S·B, the LM head in P. Source: design/theory.md."""
+    """2·P·B + 4·L·a·S·B, the LM head in P. Source: docs/theory.md."""
     parameters = QWEN3_8B.linear_parameters + 4096 * 151665
     flops = total_flops(decode_operations(QWEN3_8B, 8, 1024, 2))
     assert flops == 2 * parameters * 8 + 4 * 36 * 4096 * 1024 * 8

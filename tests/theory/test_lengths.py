@@ -23,8 +23,6 @@ from farthing.theory.lengths import (
     fixed_length,
     profile_lengths,
 )
-from farthing.theory.queueing.service_times import from_weights
-from farthing.theory.queueing.single_server import time_in_system_quantile_s
 
 TRACES = Path(__file__).resolve().parents[3] / "shared" / "data" / "traces"
 
@@ -194,17 +192,6 @@ def _check_grouping(texts: LengthDistribution) -> None:
     assert grouped.quantile(0.99) == pytest.approx(texts.quantile(0.99), rel=0.025)
     # Half a token of rounding is 3 % of the standard deviation of short texts, and little of that of long ones.
     assert grouped.cv2 == pytest.approx(texts.cv2, rel=0.04 if texts.mean < 100 else 0.025)
-    # What a plan makes of it: time in system with a fixed cost per text beside that per token.
-    for load in (0.05, 0.2, 0.5, 0.85):
-        exact, fast = (
-            time_in_system_quantile_s(
-                load / (some.mean + 50),
-                from_weights({n + 50.0: p for n, p in zip(some.lengths, some.probabilities, strict=True)}),
-                0.99,
-            )
-            for some in (texts, grouped)
-        )
-        assert fast == pytest.approx(exact, rel=0.05), f"utilization {load}"
 
 
 @pytest.mark.parametrize("name", PROFILES)

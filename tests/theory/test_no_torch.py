@@ -17,8 +17,8 @@ HEAVY = ("torch", "numpy", "openvino", "transformers", "huggingface_hub", "pyarr
         "farthing.theory.flops",
         "farthing.theory.roofline",
         "farthing.theory.pricing",
-        "farthing.theory.explanation",
-        "farthing.catalog.explain",
+        "farthing.planning.explanation",
+        "farthing.planning.explain",
         "farthing.cli.explain_view",
     ],
 )

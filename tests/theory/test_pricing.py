@@ -27,7 +27,7 @@ shares = st.floats(1e-3, 1)
 
 
 def test_the_articles_figures() -> None:
-    """Source: design/theory.md, "Price": what the article prints, and what its formula gives."""
+    """Source: docs/theory.md, "Price": what the article prints, and what its formula gives."""
     h100 = usd_per_million_tokens(2, 33_488)
     assert h100 == pytest.approx(0.0166, abs=5e-5)  # 1.66 cents
     assert usd_per_million_tokens(2, 33_488, 0.1) == pytest.approx(0.166, abs=5e-4)
@@ -46,7 +46,7 @@ def test_the_articles_figures() -> None:
 
 
 def test_the_articles_figures_at_true_token_counts() -> None:
-    """862 tokens where the article says 1040. Source: design/theory.md, "Price"."""
+    """862 tokens where the article says 1040. Source: docs/theory.md, "Price"."""
     true = 33_488 * 862 / 1040
     assert true == pytest.approx(27.8e3, rel=2e-3)
     assert usd_per_million_tokens(2, true) == pytest.approx(0.020, abs=5e-4)
@@ -106,10 +106,10 @@ def test_a_faster_device_costs_less(price: float, one: float, other: float, shar
 
 def test_a_given_price_has_no_interval_and_is_never_old() -> None:
     price = given_price(1.25, datetime.date(2026, 11, 21))
-    assert (price.min, price.value, price.max) == (1.25, 1.25, 1.25)
+    assert (price.min, price.value, price.max) == (None, 1.25, None)
     assert price.as_of == "2026-11-21"
     assert not price.stale
-    assert price.sources == ("as given",)
+    assert (price.provider, price.source) == ("as given", "as given")
 
 
 # Spot

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,10 @@ from hypothesis import strategies as st
 from farthing.errors import InputError
 from farthing.theory.flops import article_flops, operations
 from farthing.theory.roofline import (
+    DATASHEET_ERROR,
+    LEAST_SHARE,
+    UNMEASURED_SHARE,
+    WIDE_ERROR,
     arithmetic_intensity,
     bytes_moved,
     calibrated_rates,
@@ -65,7 +71,7 @@ def test_datasheet_rates() -> None:
     assert (rates.peak_flops_per_s, rates.achievable_flops_per_s, rates.best_flops_per_s) == (
         1e15,
         8e14,
-        1e15,
+        8e14,
     )
     assert rates.achievable_source == "someone"
     assert not rates.calibrated
@@ -84,10 +90,33 @@ def test_more_than_the_datasheet_is_the_best_case_not_the_expected() -> None:
     assert (rates.achievable_flops_per_s, rates.best_flops_per_s) == (165.2e12, 178.8e12)
 
 
-def test_without_any_published_share_the_peak_is_taken_and_it_says_so() -> None:
+def test_what_nobody_measured_is_not_taken_for_the_best() -> None:
+    """It is expected to reach the median share, at worst the least, at best its datasheet."""
     spec = make_spec(peak_flops_per_s={"bf16": 1e14}, achievable_flops_per_s={})
-    assert datasheet_rates(spec, "bf16").achievable_flops_per_s == 1e14
-    assert "none published" in datasheet_rates(spec, "bf16").achievable_source
+    rates = datasheet_rates(spec, "bf16")
+    assert rates.achievable_flops_per_s == UNMEASURED_SHARE * 1e14
+    assert rates.best_flops_per_s == 1e14
+    assert "none published" in rates.achievable_source
+    assert not rates.share_published
+    known = datasheet_rates(SPEC, "bf16")
+    assert known.share_published
+    assert 1 + rates.slow_error == pytest.approx((1 + known.slow_error) * UNMEASURED_SHARE / LEAST_SHARE)
+
+
+@pytest.mark.parametrize(
+    ("changed", "wide"),
+    [
+        ({}, False),
+        ({"name": "AMD Instinct"}, True),
+        ({"peak_flops_per_s": {"fp16": 1e14}, "achievable_flops_per_s": {"fp16": 8e13}}, True),
+        ({"power_w": 72.0}, True),
+    ],
+)
+def test_where_less_is_known_the_interval_is_wider(changed: dict[str, Any], wide: bool) -> None:
+    spec = make_spec(**({"name": "NVIDIA X"} | changed))
+    assert datasheet_rates(spec, next(iter(spec.peak_flops_per_s))).slow_error == (  # type: ignore[arg-type]
+        WIDE_ERROR if wide else DATASHEET_ERROR
+    )
 
 
 def test_a_dtype_that_the_device_lacks() -> None:

@@ -6,13 +6,12 @@ A wrong key is refused by file and key. Those that are kept (`calibrations`) are
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from itertools import pairwise
+from dataclasses import asdict
 from pathlib import Path
 from sys import float_info
 from typing import Any, cast, get_args
 
+from farthing.catalog.fields import Fields, table
 from farthing.catalog.model_files import small_text
 from farthing.errors import InputError
 from farthing.theory.devices import Calibration, DeviceType, ModelCalibration, StepTimes
@@ -72,26 +71,27 @@ def parse_calibration(document: object, path: str | Path) -> tuple[Calibration, 
     Raises:
         InputError: something in it is missing or makes no sense; file and key are named.
     """
-    root = _Table(str(path), "", document)
-    machine = root.table("machine")
+    root = table(str(path), "", document, "a JSON object")
+    machine = root.table("machine", "a JSON object")
+    versions = machine.table("versions", "a JSON object").values
     calibration = Calibration(
         machine=machine.text("machine"),
         device_type=cast(DeviceType, machine.choice("device_type", get_args(DeviceType))),
-        versions={str(name): str(version) for name, version in machine.table("versions").row.items()},
+        versions={str(name): str(version) for name, version in versions.items()},
         measured_at=machine.text("measured_at"),
         dtype=cast(Dtype, machine.choice("dtype", get_args(Dtype))),
         peak_flops_per_s=machine.number("peak_flops_per_s"),
         peak_source=machine.text("peak_source"),
         bandwidth_bytes_per_s=machine.number("bandwidth_bytes_per_s"),
     )
-    if root.row.get("model") is None:
+    if root.values.get("model") is None:
         return calibration, None
-    model = root.table("model")
+    model = root.table("model", "a JSON object")
     return calibration, ModelCalibration(
         model=model.text("model"),
         dtype=cast(Dtype, model.choice("dtype", get_args(Dtype))),
         streams=model.count("streams"),
-        step_times=_step_times(model.table("step_times")),
+        step_times=_step_times(model.table("step_times", "a JSON object")),
         new_shape_s=model.number("new_shape_s", zero=True),
         tokenization_s_per_token=model.number("tokenization_s_per_token", zero=True),
         job_overhead_s=model.number("job_overhead_s", zero=True),
@@ -110,74 +110,13 @@ def check_calibrated_model(name: str, measured: ModelCalibration | None, path: s
         raise InputError(f"{path}: model.model is {measured.model!r}, not {name}: calibrate that model")
 
 
-@dataclass(frozen=True)
-class _Table:
-    """An object of a JSON file that knows where it stands, so that an error can name file and key."""
-
-    path: str
-    name: str
-    row: Any
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.row, dict):
-            raise InputError(f"{self.path}: {self.name or 'the document'}: expected a JSON object")
-
-    def wrong(self, key: str, expected: str) -> InputError:
-        name = f"{self.name}.{key}" if self.name else key
-        found = f"is {str(self.row[key])[:40]!r}" if key in self.row else "is missing"
-        return InputError(f"{self.path}: {name} {found}: expected {expected}")
-
-    def table(self, key: str) -> _Table:
-        if not isinstance(self.row.get(key), dict):
-            raise self.wrong(key, "a JSON object")
-        return _Table(self.path, f"{self.name}.{key}" if self.name else key, self.row[key])
-
-    def text(self, key: str) -> str:
-        if not isinstance(self.row.get(key), str):
-            raise self.wrong(key, "text")
-        return str(self.row[key])
-
-    def choice(self, key: str, among: Sequence[str]) -> str:
-        if self.row.get(key) not in among:
-            raise self.wrong(key, f"one of {', '.join(among)}")
-        return str(self.row[key])
-
-    def number(self, key: str, zero: bool = False) -> float:
-        if not _is_number(self.row.get(key), zero):
-            raise self.wrong(key, f"a number {'of at least' if zero else 'above'} 0")
-        return float(self.row[key])
-
-    def count(self, key: str) -> int:
-        if not _is_number(self.row.get(key)) or self.row[key] != int(self.row[key]):
-            raise self.wrong(key, "a whole number above 0")
-        return int(self.row[key])
-
-    def rising(self, key: str) -> tuple[int, ...]:
-        values = self.row.get(key)
-        if (
-            not isinstance(values, list)
-            or not values
-            or not all(_is_number(value) and value == int(value) for value in values)
-            or any(left >= right for left, right in pairwise(values))
-        ):
-            raise self.wrong(key, "a rising list of whole numbers above 0")
-        return tuple(int(value) for value in values)
-
-
-def _step_times(table: _Table) -> StepTimes:
-    lengths, tokens = table.rising("lengths"), table.rising("step_tokens")
-    rows = table.row.get("seconds")
-    if (
-        not isinstance(rows, list)
-        or len(rows) != len(lengths)
-        or not all(isinstance(row, list) and len(row) == len(tokens) for row in rows)
-        or not all(_is_number(value) for row in rows for value in row)
-    ):
-        raise table.wrong("seconds", f"{len(lengths)} rows of {len(tokens)} numbers above 0")
-    return StepTimes(lengths, tokens, tuple(tuple(float(value) for value in row) for row in rows))
-
-
-def _is_number(value: object, zero: bool = False) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= float_info.max:
-        return False
-    return value >= 0 if zero else value > 0
+def _step_times(times: Fields) -> StepTimes:
+    lengths, tokens = times.rising("lengths"), times.rising("step_tokens")
+    rows = times.values.get("seconds")
+    cells = [row for row in rows if isinstance(row, list)] if isinstance(rows, list) else []
+    if [len(row) for row in cells] != [len(tokens)] * len(lengths) or len(cells) != len(rows or ()):
+        raise times.unlike("seconds", f"{len(lengths)} rows of {len(tokens)} numbers above 0")
+    for value in (value for row in cells for value in row):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= float_info.max:
+            raise times.unlike("seconds", f"{len(lengths)} rows of {len(tokens)} numbers above 0")
+    return StepTimes(lengths, tokens, tuple(tuple(map(float, row)) for row in cells))

@@ -6,24 +6,10 @@ never at import. The user's files and live prices are merged in `facts`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import cast, get_args
 
-from farthing.catalog.fields import (
-    Origin,
-    Where,
-    at_most,
-    csv_date,
-    csv_number,
-    csv_rows,
-    known_keys,
-    tables,
-    toml_date,
-    toml_fact,
-    toml_origin,
-    toml_text,
-)
+from farthing.catalog.fields import Fields, Origin, csv_rows, tables
 from farthing.catalog.rows import (
     ApiPrice,
     BatchPrice,
@@ -37,7 +23,7 @@ from farthing.catalog.rows import (
 from farthing.errors import RowError
 from farthing.theory.dtypes import DTYPE_BYTES
 
-RENTAL_COLUMNS = ("device", "provider", "kind", "usd_per_hour", "date", "source", "note")
+RENTAL_COLUMNS = ("device", "provider", "kind", "usd_per_hour", "date", "source", "sold_by", "note")
 API_COLUMNS = (
     *("provider", "model", "usd_per_million_tokens", "usd_per_million_tokens_batch", "tokenizer"),
     *("date", "source", "note"),
@@ -89,21 +75,20 @@ def parse_devices(text: str, source: str) -> tuple[CatalogDevice, ...]:
     """
     devices = []
     for device, row in tables(text, source):
-        where = (source, device)
-        known_keys(row, _DEVICE_KEYS, where)
-        origin = toml_origin(row, where)
-        peak = _facts(row, "peak", where, origin)
+        row.known(*_DEVICE_KEYS)
+        origin = row.origin()
+        peak = _facts(row, "peak", origin)
         if not peak:
-            raise RowError(source, device, "peak is missing: give a figure for at least one dtype")
+            raise row.wrong("peak", "is missing: give a figure for at least one dtype")
         devices.append(
             CatalogDevice(
                 device=device.strip().lower(),
-                name=toml_text(row, "name", where),
+                name=row.text("name"),
                 peak=peak,
-                achievable=_facts(row, "achievable", where, origin),
-                memory=toml_fact(row.get("memory"), "memory", "B", where, origin),
-                bandwidth=toml_fact(row.get("bandwidth"), "bandwidth", "B/s", where, origin),
-                power=toml_fact(row["power"], "power", "W", where, origin) if "power" in row else None,
+                achievable=_facts(row, "achievable", origin),
+                memory=row.fact("memory", "B", origin),
+                bandwidth=row.fact("bandwidth", "B/s", origin),
+                power=row.fact("power", "W", origin) if "power" in row.values else None,
             )
         )
     return tuple(devices)
@@ -113,21 +98,20 @@ def parse_models(text: str, source: str) -> tuple[CatalogModel, ...]:
     """Read models from TOML. Arguments and errors are as in `parse_devices`."""
     models = []
     for name, row in tables(text, source):
-        where = (source, name)
-        known_keys(row, _MODEL_KEYS, where)
-        config, aliases = row.get("config"), row.get("aliases", [])
+        row.known(*_MODEL_KEYS)
+        config, aliases = row.values.get("config"), row.values.get("aliases", [])
         if not isinstance(config, dict):
-            raise RowError(source, name, "config is missing: give the figures of its config.json")
+            raise row.wrong("config", "is missing: give the figures of its config.json")
         if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
-            raise RowError(source, name, f"aliases is {aliases!r}: expected a list of names")
+            raise row.wrong("aliases", f"is {aliases!r}: expected a list of names")
         models.append(
             CatalogModel(
                 name=name,
                 aliases=tuple(aliases),
                 config=config,
-                max_seq_length=_text_limit(row, where),
-                source=toml_text(row, "source", where),
-                date=toml_date(row, "date", where),
+                max_seq_length=_text_limit(row),
+                source=row.text("source"),
+                date=row.date(),
             )
         )
     return tuple(models)
@@ -135,23 +119,19 @@ def parse_models(text: str, source: str) -> tuple[CatalogModel, ...]:
 
 def parse_rental_quotes(text: str, source: str) -> tuple[RentalQuote, ...]:
     """Read rental quotes from CSV. Arguments and errors are as in `parse_devices`."""
-    kinds = get_args(RentalKind)
-    quotes = []
-    for where, row in csv_rows(text, source, RENTAL_COLUMNS):
-        if row["kind"] not in kinds:
-            raise RowError(*where, f"kind is {row['kind']!r}: use one of {', '.join(kinds)}")
-        quotes.append(
-            RentalQuote(
-                device=row["device"],
-                provider=row["provider"],
-                kind=cast(RentalKind, row["kind"]),
-                usd_per_hour=csv_number(row, "usd_per_hour", where),
-                date=csv_date(row, where),
-                source=row["source"],
-                note=row["note"],
-            )
+    return tuple(
+        RentalQuote(
+            device=row.values["device"],
+            provider=row.values["provider"],
+            kind=cast(RentalKind, row.choice("kind", get_args(RentalKind))),
+            usd_per_hour=row.number("usd_per_hour"),
+            date=row.date(),
+            source=row.values["source"],
+            note=row.values["note"],
+            sold_by=row.count("sold_by") if row.values["sold_by"].strip() else 1,
         )
-    return tuple(quotes)
+        for row in csv_rows(text, source, RENTAL_COLUMNS, ("note", "sold_by"), since=("sold_by",))
+    )
 
 
 def parse_api_prices(
@@ -165,25 +145,23 @@ def parse_api_prices(
         tokenizers: those that the rows name.
     """
     known = {row.tokenizer: row for row in tokenizers}
-    batch = "usd_per_million_tokens_batch"
+    listed, batch = "usd_per_million_tokens", "usd_per_million_tokens_batch"
     prices = []
-    for where, row in csv_rows(text, source, API_COLUMNS, ("note", batch), since=(batch,)):
-        if row["tokenizer"] not in known:
-            raise RowError(*where, f"tokenizer is {row['tokenizer']!r}: use one of {', '.join(known)}")
-        listed, date = csv_number(row, "usd_per_million_tokens", where), csv_date(row, where)
+    for row in csv_rows(text, source, API_COLUMNS, ("note", batch), since=(batch,)):
+        date, origin = row.date(), row.values["source"]
         at_batch = None
-        if row[batch].strip():
-            usd = at_most(csv_number(row, batch, where), batch, listed, "usd_per_million_tokens", where)
-            at_batch = BatchPrice(usd_per_million_tokens=usd, date=date, source=row["source"])
+        if row.values[batch].strip():
+            usd = row.number(batch, most=listed)
+            at_batch = BatchPrice(usd_per_million_tokens=usd, date=date, source=origin)
         prices.append(
             ApiPrice(
-                provider=row["provider"],
-                model=row["model"],
-                usd_per_million_tokens=listed,
-                tokens_per_character=known[row["tokenizer"]],
+                provider=row.values["provider"],
+                model=row.values["model"],
+                usd_per_million_tokens=row.number(listed),
+                tokens_per_character=known[row.choice("tokenizer", tuple(known))],
                 date=date,
-                source=row["source"],
-                note=row["note"],
+                source=origin,
+                note=row.values["note"],
                 batch=at_batch,
             )
         )
@@ -193,22 +171,22 @@ def parse_api_prices(
 def parse_tokenizers(text: str, source: str) -> tuple[TokensPerCharacter, ...]:
     """Read tokens per character from CSV. Arguments and errors are as in `parse_devices`."""
     rows = []
-    for where, row in csv_rows(text, source, _TOKENIZER_COLUMNS, ("vocabularies", "note")):
-        mid, low, high = (csv_number(row, key, where) for key in ("tokens_per_character", "low", "high"))
+    for row in csv_rows(text, source, _TOKENIZER_COLUMNS, ("vocabularies", "note")):
+        mid, low, high = (row.number(key) for key in ("tokens_per_character", "low", "high"))
         if not low <= mid <= high:
-            raise RowError(*where, f"tokens_per_character is {mid}: expected {low} ≤ it ≤ {high}")
-        vocabularies = row["vocabularies"].split()
+            raise row.wrong("tokens_per_character", f"is {mid}: expected {low} ≤ it ≤ {high}")
+        vocabularies = row.values["vocabularies"].split()
         if not all(size.isdecimal() for size in vocabularies):
-            raise RowError(*where, f"vocabularies is {row['vocabularies']!r}: expected sizes, spaced")
+            raise row.unlike("vocabularies", "sizes, spaced")
         rows.append(
             TokensPerCharacter(
-                tokenizer=row["tokenizer"],
+                tokenizer=row.values["tokenizer"],
                 vocabularies=tuple(map(int, vocabularies)),
                 mid=mid,
                 low=low,
                 high=high,
-                source=row["source"],
-                date=csv_date(row, where),
+                source=row.values["source"],
+                date=row.date(),
             )
         )
     return tuple(rows)
@@ -219,24 +197,24 @@ def _text(name: str) -> str:
     return (Path(__file__).parent / "data" / name).read_text(encoding="utf-8")
 
 
-def _text_limit(row: Mapping[str, Any], where: Where) -> Fact | None:
+def _text_limit(row: Fields) -> Fact | None:
     """Read the most tokens of a text; a figure without a source of its own has that of the row."""
-    if "max_seq_length" not in row:
+    if "max_seq_length" not in row.values:
         return None
-    limit = toml_fact(row["max_seq_length"], "max_seq_length", "tokens", where, toml_origin(row, where))
+    limit = row.fact("max_seq_length", "tokens", row.origin())
     if limit.value != int(limit.value):
-        raise RowError(*where, f"max_seq_length.value is {limit.value}: expected a whole number")
+        raise row.wrong("max_seq_length.value", f"is {limit.value}: expected a whole number")
     return limit
 
 
-def _facts(row: Mapping[str, Any], key: str, where: Where, origin: Origin | None) -> dict[str, Fact]:
+def _facts(row: Fields, key: str, origin: Origin | None) -> dict[str, Fact]:
     """Read a table of rates per dtype, all in FLOP/s."""
-    table = row.get(key, {})
-    if not isinstance(table, dict):
-        raise RowError(*where, f"{key} is {table!r}: expected a figure per dtype")
-    for dtype in table:
+    if key not in row.values:
+        return {}
+    rates = row.table(key, "a figure per dtype")
+    for dtype in rates.values:
         if dtype not in DTYPE_BYTES:
-            raise RowError(*where, f"{key}.{dtype}: unknown dtype: use one of {', '.join(DTYPE_BYTES)}")
-    return {
-        dtype: toml_fact(entry, f"{key}.{dtype}", "FLOP/s", where, origin) for dtype, entry in table.items()
-    }
+            raise RowError(
+                row.file, row.row, f"{key}.{dtype}: unknown dtype: use one of {', '.join(DTYPE_BYTES)}"
+            )
+    return {dtype: rates.fact(dtype, "FLOP/s", origin) for dtype in rates.values}

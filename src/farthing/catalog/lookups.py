@@ -87,43 +87,59 @@ def is_old(date: datetime.date, today: datetime.date) -> bool:
 
 
 def device_price(
-    quotes: Iterable[RentalQuote], device: str, today: datetime.date, kind: RentalKind = "on-demand"
+    quotes: Iterable[RentalQuote],
+    device: str,
+    today: datetime.date,
+    kind: RentalKind = "on-demand",
+    *,
+    market: bool | None = None,
 ) -> RentalPrice | None:
     """Return what an hour of a device costs, or None when there is no quote.
 
-    It is the median of the quotes of the kind that are not older than 90 days, else the newest one, flagged
-    as stale. On demand and spot never stand in for each other. Quotes later than `today` are not known yet and
-    not counted.
+    It is the median offer of the providers that list a price, else of the marketplaces: of each provider its newest
+    quote. Those not older than 90 days count, else the newest one, flagged as stale. Kinds never stand in for each
+    other. Quotes later than `today` are not known yet and not counted.
 
     Args:
         quotes: quotes of any device.
         device: short name of the device.
         today: the day for which the price is wanted.
         kind: on demand, or interruptible at any time (spot).
+        market: of marketplaces alone, or of the others alone; None for marketplaces where no other has an offer.
     """
-    wanted = [
-        quote for quote in quotes if quote.device == device and quote.kind == kind and quote.date <= today
-    ]
-    if not wanted:
+    offers = offers_of(quotes, device, today, kind)
+    chosen = [offer for offer in offers if market is None or offer.market == market]
+    fresh = [offer for offer in chosen if not is_old(offer.date, today)]
+    if market is None:
+        fresh = [offer for offer in fresh if not offer.market] or fresh
+    used = fresh or sorted(chosen, key=lambda offer: offer.date)[-1:]
+    if not used:
         return None
-    used = [quote for quote in wanted if not is_old(quote.date, today)]
-    stale = not used
-    if stale:
-        used = [max(wanted, key=lambda quote: quote.date)]
-    prices = sorted(quote.usd_per_hour for quote in used)
+    used.sort(key=lambda offer: offer.usd_per_hour)
+    median = used[(len(used) - 1) // 2]
+    several = len(used) > 1
     return RentalPrice(
-        value=median(prices),
-        min=prices[0],
-        max=prices[-1],
-        as_of=max(quote.date for quote in used).isoformat(),
-        quotes=len(used),
-        stale=stale,
-        sources=tuple(dict.fromkeys(quote.source for quote in used)),
+        value=median.usd_per_hour,
+        provider=median.provider,
+        as_of=median.date.isoformat(),
+        source=median.source if median.sourced else None,
+        min=used[0].usd_per_hour if several else None,
+        max=used[-1].usd_per_hour if several else None,
+        offers=len(used),
+        stale=not fresh,
+        market=median.market,
+        sold_by=median.sold_by,
     )
 
 
-def median(ordered: Sequence[float]) -> float:
-    """Return the middle of at least one number in ascending order, or the mean of the middle two."""
-    # Not `statistics`, which takes longer to import than the catalog takes to read.
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+def offers_of(
+    quotes: Iterable[RentalQuote], device: str, today: datetime.date, kind: RentalKind = "on-demand"
+) -> list[RentalQuote]:
+    """Return the newest quote of each provider of a device, the cheapest where several are of one day."""
+    newest: dict[str, RentalQuote] = {}
+    for quote in quotes:
+        if quote.device == device and quote.kind == kind and quote.date <= today:
+            best = newest.setdefault(quote.company, quote)
+            if (quote.date, -quote.usd_per_hour) > (best.date, -best.usd_per_hour):
+                newest[quote.company] = quote
+    return list(newest.values())

@@ -82,9 +82,22 @@ class CatalogDevice:
         )
 
 
+MARKETPLACES = ("akash", "lium", "openrelay", "runpod", "runpod community", "spheron", "vast")
+"""Providers whose devices belong to many hosts, in lower case; the tracker's figures name no provider at all.
+
+RunPod's own price lists give its community's price where they give one; its secure cloud is a provider like others.
+"""
+
+UNNAMED_SOURCES = ("price survey of 2026-11-20",)
+"""What stands as source where a quote was copied from a survey that names none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RentalQuote:
-    """What one provider asked for an hour of one device on one day, in USD."""
+    """What one provider asked for an hour of one device on one day, in USD.
+
+    `sold_by` devices are rented together, at that price each.
+    """
 
     device: str
     provider: str
@@ -93,6 +106,22 @@ class RentalQuote:
     date: datetime.date
     source: str
     note: str
+    sold_by: int = 1
+
+    @property
+    def market(self) -> bool:
+        """Whether a marketplace offers it."""
+        return self.provider.lower() in MARKETPLACES or self.provider.endswith("of the tracker")
+
+    @property
+    def company(self) -> str:
+        """The provider whatever it calls its instances, a marketplace apart from the rest of its company."""
+        return f"{self.provider.lower().split()[0]}{' market' if self.market else ''}"
+
+    @property
+    def sourced(self) -> bool:
+        """Whether its own source is known."""
+        return self.source not in UNNAMED_SOURCES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

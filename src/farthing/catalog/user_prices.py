@@ -19,13 +19,11 @@ Knows the file's fields. Knows neither the catalog's rows nor where the file lie
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from farthing.catalog.fields import at_most, known_keys, tables, toml_date, toml_number, toml_text
+from farthing.catalog.fields import Fields, table, tables
 from farthing.catalog.rows import RentalQuote
-from farthing.errors import RowError, excerpt
+from farthing.errors import RowError
 
 YOURS = "yours"
 """Source and provider of what the user gave."""
@@ -74,26 +72,31 @@ def parse_user_prices(text: str, source: str) -> UserPrices:
     """
     rentals: list[RentalQuote] = []
     apis: list[UserApiPrice] = []
-    for section, table in tables(text, source):
+    for section, rows in tables(text, source):
         if section not in ("rental", "api"):
             raise RowError(source, section, "unknown table: use [rental.DEVICE] or [api.PROVIDER.MODEL]")
-        for name, row in table.items():
-            where = (source, f"{section}.{name}")
-            if not isinstance(row, dict):
-                raise RowError(*where, f"is {excerpt(row)}: expected a table")
+        for name, value in rows.values.items():
+            row = table(source, f"{section}.{name}", value)
             if section == "rental":
-                rentals += _rentals(name, row, where)
+                rentals += _rentals(name, row)
             else:
-                apis += [_api(name, model, entry, source) for model, entry in row.items()]
+                apis += [
+                    _api(
+                        name,
+                        model,
+                        table(source, f"api.{name}.{model}", entry, "a table [api.PROVIDER.MODEL]"),
+                    )
+                    for model, entry in row.values.items()
+                ]
     return UserPrices(rentals=tuple(rentals), apis=tuple(apis))
 
 
-def _rentals(device: str, row: Mapping[str, Any], where: tuple[str, str]) -> list[RentalQuote]:
-    known_keys(row, ("usd_per_hour", "spot_usd_per_hour", "date"), where)
-    date = toml_date(row, "date", where)
-    quotes = [_quote(device, toml_number(row, "usd_per_hour", where), date)]
-    if "spot_usd_per_hour" in row:
-        quotes.append(_quote(device, toml_number(row, "spot_usd_per_hour", where), date, spot=True))
+def _rentals(device: str, row: Fields) -> list[RentalQuote]:
+    row.known("usd_per_hour", "spot_usd_per_hour", "date")
+    date = row.date()
+    quotes = [_quote(device, row.number("usd_per_hour"), date)]
+    if "spot_usd_per_hour" in row.values:
+        quotes.append(_quote(device, row.number("spot_usd_per_hour"), date, spot=True))
     return quotes
 
 
@@ -109,21 +112,14 @@ def _quote(device: str, usd_per_hour: float, date: datetime.date, *, spot: bool 
     )
 
 
-def _api(provider: str, model: str, entry: Any, source: str) -> UserApiPrice:
-    where = (source, f"api.{provider}.{model}")
-    if not isinstance(entry, dict):
-        raise RowError(*where, f"is {excerpt(entry)}: expected a table [api.PROVIDER.MODEL]")
-    listed_key, batch_key = "usd_per_million_tokens", "usd_per_million_tokens_batch"
-    known_keys(entry, (listed_key, batch_key, "tokenizer", "date"), where)
-    listed = toml_number(entry, listed_key, where)
-    batch = None
-    if batch_key in entry:
-        batch = at_most(toml_number(entry, batch_key, where), batch_key, listed, listed_key, where)
+def _api(provider: str, model: str, row: Fields) -> UserApiPrice:
+    listed, batch = "usd_per_million_tokens", "usd_per_million_tokens_batch"
+    row.known(listed, batch, "tokenizer", "date")
     return UserApiPrice(
         provider=provider,
         model=model,
-        usd_per_million_tokens=listed,
-        usd_per_million_tokens_batch=batch,
-        tokenizer=toml_text(entry, "tokenizer", where) if "tokenizer" in entry else None,
-        date=toml_date(entry, "date", where),
+        usd_per_million_tokens=row.number(listed),
+        usd_per_million_tokens_batch=row.number(batch, most=listed) if batch in row.values else None,
+        tokenizer=row.text("tokenizer") if "tokenizer" in row.values else None,
+        date=row.date(),
     )

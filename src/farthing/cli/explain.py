@@ -55,7 +55,7 @@ def explain(
     Operation by operation, batch by batch, and beside the same weights as a text generator. MODEL is a
     catalog name, a model folder or a hub id. Works offline and without torch.
     """
-    from farthing.catalog.explain import explain as explain_pass
+    from farthing.planning.explain import explain as explain_pass
 
     if plot is not None:
         from farthing.report.style import picture_path

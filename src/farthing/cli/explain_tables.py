@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from farthing.theory.explanation import Explanation
+from farthing.planning.explanation import Explanation
 from farthing.units import (
     format_amount,
     format_count,

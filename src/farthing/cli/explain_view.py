@@ -10,7 +10,7 @@ from rich.text import Text
 
 from farthing.cli.explain_tables import batch_table, contrast_table, operation_table
 from farthing.cli.output import print_assumed
-from farthing.theory.explanation import Explanation, HourlyPrice
+from farthing.planning.explanation import Explanation, HourlyPrice
 from farthing.units import (
     format_amount,
     format_count,
@@ -155,13 +155,14 @@ def _energy(e: Explanation) -> list[tuple[str, str]]:
 
 
 def _hourly(price: HourlyPrice) -> str:
-    if price.value is None or price.min is None or price.max is None:
+    if price.value is None:
         return _UNKNOWN
-    usd = usd_format((price.value, price.min, price.max))
-    interval = f", {usd(price.min)} – {usd(price.max)}" if price.min < price.max else ""
+    usd, interval = usd_format((price.value, price.min, price.max)), ""
+    if price.min is not None and price.max is not None:
+        interval = f", {usd(price.min)} – {usd(price.max)}"
     stale = ", [yellow]old[/]" if price.stale else ""
-    quotes = f"median of {price.quotes} quotes" if price.quotes > 1 else "one quote"
-    origin = escape("; ".join(price.sources))
+    quotes = f"median of {price.quotes} providers" if price.quotes > 1 else "one offer"
+    origin = escape(f"{price.provider}; {'; '.join(price.sources) or 'no source of its own'}")
     return f"{usd(price.value)} ({quotes}{interval}) as of {price.as_of}{stale} [dim]{origin}[/]"
 
 

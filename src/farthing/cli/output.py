@@ -5,10 +5,11 @@ Nothing that could steer a terminal passes either of them: `printable` is the on
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -90,6 +91,33 @@ def status(screen: Console, line: str) -> Status:
 def print_line(text: str, stream: TextIO) -> None:
     """Print one line, whatever the text: blanks run together, controls shown."""
     stream.write(printable(" ".join(text.split())) + "\n")
+
+
+def tell(line: str) -> None:
+    """Say on stderr what takes a while, where someone watches."""
+    if sys.stderr.isatty():
+        print_line(f"{line} …", sys.stderr)
+
+
+def print_csv(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print rows of equal keys as CSV on stdout; what is nested gets a column for each part."""
+    flat = [_flat(row) for row in rows]
+    writer = csv.DictWriter(
+        sys.stdout, list(dict.fromkeys(key for row in flat for key in row)), lineterminator="\n"
+    )
+    writer.writeheader()
+    writer.writerows(flat)
+    sys.stdout.flush()
+
+
+def _flat(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in row.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{before}{key}.")
+        else:
+            flat[before + key] = printable(value) if isinstance(value, str) else value
+    return flat
 
 
 def print_json(document: Any) -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from farthing.cli import options
+from farthing.theory.host import DEFAULT_SERVER, SERVERS
 
 if TYPE_CHECKING:
-    from farthing.theory.planning.corpus_plan import CorpusPlan
-    from farthing.theory.planning.plan import Plan
+    from farthing.planning.answer import Plan
+    from farthing.planning.corpus import CorpusPlan
+
+ONLY_SERVICE = ("rate", "tokens_per_day", "trace", "replace_api", "monthly_usd", "peak_to_mean")
+ONLY_SERVICE_BY_DEFAULT = {"batch_share": 0.0, "spare": 0, "server": DEFAULT_SERVER, "texts_per_request": 1}
+"""What a corpus has not."""
 
 _SUFFIXES = {"k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12}
 
@@ -46,13 +52,20 @@ def _amount(given: str) -> float:
     "--corpus-tokens",
     type=_amount,
     metavar="AMOUNT",
-    help="Tokens of a corpus to embed once; with --deadline.",
+    help="Tokens of a corpus to embed once, instead of a rate.",
+)
+@click.option(
+    "--corpus-texts", type=_amount, metavar="AMOUNT", help="Or its texts, of --lengths tokens: 10M, 2.5e6."
 )
 @click.option(
     "--deadline",
     type=float,
     metavar="HOURS",
     help="Hours until that corpus must be done; from 24 on, APIs are at their batch prices.",
+    show_default="none: one device, however long it takes",
+)
+@click.option(
+    "--usd-per-gb-month", type=float, help="Your price of storage, for what a corpus's vectors cost to keep."
 )
 @click.option(
     "--lengths",
@@ -70,6 +83,7 @@ def _amount(given: str) -> float:
     help="Peak rate over mean rate.",
     show_default="2, or the trace's busiest minute",
 )
+@click.option("--spare", type=int, default=0, help="Replicas beside those that the target takes.")
 @click.option("--spot", is_flag=True, help="Spot prices too, with what interruptions cost.")
 @click.option(
     "--batch-share",
@@ -83,7 +97,13 @@ def _amount(given: str) -> float:
     help="Only these devices.",
     show_default="all with a price; local with --calibration",
 )
-@click.option("--max-usd-per-hour", type=float, help="Budget for all replicas together.")
+@click.option(
+    "--providers",
+    metavar="A,B",
+    help="A row for each of their offers; all: for every provider's; market: marketplaces.",
+    show_default="the median of those that list a price",
+)
+@click.option("--max-usd-per-hour", type=float, help="Budget for all devices together.")
 @click.option("--usd-per-hour", type=float, help="Price of the one device in --devices.")
 @click.option(
     "--dtype",
@@ -96,26 +116,39 @@ def _amount(given: str) -> float:
     help="What `farthing calibrate --output FILE` wrote on the one device in --devices.",
     show_default="local: what is kept",
 )
-@click.option("--host-threads", type=int, help="Threads of the server beside the device.", show_default="1")
+@click.option(
+    "--server",
+    type=click.Choice(tuple(SERVERS)),
+    default=DEFAULT_SERVER,
+    help="Server before the devices, for what each request costs its processor.",
+)
+@click.option("--host-threads", type=int, help="Threads of it beside each device.", show_default="published")
+@click.option(
+    "--texts-per-request", type=int, default=1, help="Texts that come, and are waited for, together."
+)
+@click.option("--csv", "as_csv", is_flag=True, help="The rows as CSV instead.")
 @click.option("--plot", metavar="FILE", help="Draw cost against utilization, the APIs as lines (.svg, .png).")
 @options.as_json
-def plan(model: str, as_json: bool, plot: str | None, **given: Any) -> None:
+def plan(model: str, as_json: bool, as_csv: bool, plot: str | None, **given: Any) -> None:
     """Plan the cheapest devices and replicas that keep a latency target, and compare with the APIs.
 
     MODEL is a catalog name, a model folder or a hub id. Say how much is to be served with one of --rate,
-    --tokens-per-day, --trace and --replace-api; or with --corpus-tokens and --deadline what is to be embedded
+    --tokens-per-day, --trace and --replace-api; or with --corpus-texts or --corpus-tokens what is to be embedded
     once. Works offline and without torch.
     """
-    from farthing.cli.output import print_json
+    from farthing.cli.output import print_csv, print_json, tell
 
-    given["devices"] = None if given["devices"] is None else given["devices"].split(",")
+    for option in ("devices", "providers"):
+        given[option] = None if given[option] is None else given[option].split(",")
     given["count_tokens"] = _counter(model, given["lengths"])
-    result = _planned(model, given, plot)
-    if as_json:
+    result = _planned(model, {**given, "notify": tell}, plot)
+    if as_csv:
+        print_csv([asdict(row) for row in result.rows])
+    elif as_json:
         print_json(result.as_dict())
     else:
         from farthing.cli.output import console
-        from farthing.theory.planning.plan import Plan
+        from farthing.planning.answer import Plan
 
         if isinstance(result, Plan):
             from farthing.cli.plan_view import render_plan
@@ -129,28 +162,35 @@ def plan(model: str, as_json: bool, plot: str | None, **given: Any) -> None:
 
 def _planned(model: str, given: dict[str, Any], plot: str | None) -> Plan | CorpusPlan:
     """Return the plan of a corpus if there is one, else that of a service, drawn if asked for."""
-    from farthing.catalog.planning.plan import plan as plan_service
-    from farthing.catalog.planning.plan import plan_corpus
+    from farthing.planning.plan import plan as plan_service
+    from farthing.planning.plan import plan_corpus
 
-    corpus_tokens, deadline = given.pop("corpus_tokens"), given.pop("deadline")
-    p99_ms = given.pop("p99_ms")
-    if corpus_tokens is None and deadline is None:
+    corpus = given.pop("corpus_tokens"), given.pop("corpus_texts")
+    deadline, p99_ms = given.pop("deadline"), given.pop("p99_ms")
+    if corpus == (None, None) and deadline is None:
+        if given.pop("usd_per_gb_month") is not None:
+            raise click.UsageError(
+                "--usd-per-gb-month belongs to a corpus: give --corpus-texts or --corpus-tokens"
+            )
         result = plan_service(model, p99_s=p99_ms / 1000, **given)
         if plot is not None:
             from farthing.report.cost_plot import draw_cost
 
             draw_cost(result, plot)
         return result
-    if corpus_tokens is None or deadline is None:
-        raise click.UsageError("--corpus-tokens and --deadline belong together: give both or neither")
-    service = ("rate", "tokens_per_day", "trace", "replace_api", "monthly_usd", "peak_to_mean")
-    extra = [name for name in service if given.pop(name) is not None]
-    extra += ["batch_share"] if given.pop("batch_share") else []
+    if corpus == (None, None):
+        raise click.UsageError("--deadline belongs to a corpus: give --corpus-texts or --corpus-tokens")
+    extra = [name for name in ONLY_SERVICE if given.pop(name) is not None]
+    extra += [name for name, default in ONLY_SERVICE_BY_DEFAULT.items() if given.pop(name) != default]
     extra += ["plot"] if plot is not None else []
     if extra:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in extra)
-        raise click.UsageError(f"{names}: not for a corpus; leave it out, or leave out --corpus-tokens")
-    return plan_corpus(model, corpus_tokens=corpus_tokens, deadline_s=deadline * 3600, **given)
+        raise click.UsageError(
+            f"{names}: not for a corpus; leave it out, or leave out what says how large it is"
+        )
+    del given["notify"]
+    seconds = None if deadline is None else deadline * 3600
+    return plan_corpus(model, corpus_tokens=corpus[0], corpus_texts=corpus[1], deadline_s=seconds, **given)
 
 
 def _counter(model: str, lengths: str | None) -> Any:

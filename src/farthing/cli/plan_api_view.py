@@ -9,11 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from farthing.cli.plan_parts import cents, old, table
+from farthing.planning.verdict import same_model
 from farthing.units import format_amount
 
 if TYPE_CHECKING:
-    from farthing.theory.planning.corpus_plan import CorpusPlan
-    from farthing.theory.planning.plan import ApiOffer, BreakEven, Plan, PlanRow
+    from farthing.planning.answer import ApiOffer, BreakEven, Plan, PlanRow
+    from farthing.planning.corpus import CorpusPlan
 
 MOST_APIS = 12
 """APIs that are shown; --json has all of them."""
@@ -43,7 +44,7 @@ def service_api_table(plan: Plan, best: PlanRow | None) -> Table:
     caption = ""
     if best is not None:
         columns.append((">break-even\ntokens/day", lambda api: _volume(points.get(_name(api)))))
-        caption = f"break-even: tokens a day from which {best.device} costs no more. "
+        caption = f"break-even: tokens a day from which {best.device} costs no more; how long APIs take is not known. "
     return _api_table(plan.apis, plan.model, plan.demand.replaces, columns, caption)
 
 
@@ -73,7 +74,7 @@ def _api_table(
         columns.insert(1, (">batch\n¢/1M", _batch))
     drawn = table("API", *(heading for heading, _ in columns))
     for api in _shown(apis, model, replaced):
-        own = _same_model(api, model) or _name(api) == replaced
+        own = same_model(api, model) or _name(api) == replaced
         drawn.add_row(Text(_name(api), style="bold" if own else ""), *(cell(api) for _, cell in columns))
     hidden = len(apis) - drawn.row_count
     drawn.caption = (
@@ -89,7 +90,7 @@ def _shown(apis: Sequence[ApiOffer], model: str, replaced: str | None) -> list[A
     def rank(api: ApiOffer) -> int:
         if _name(api) == replaced:
             return 0
-        if _same_model(api, model):
+        if same_model(api, model):
             return 1
         return 2 if api.model in LEADERS else 3
 
@@ -101,10 +102,6 @@ def _name(api: ApiOffer) -> str:
     return f"{api.provider} {api.model}"
 
 
-def _same_model(api: ApiOffer, model: str) -> bool:
-    return api.model.lower() == model.rsplit("/", 1)[-1].lower()
-
-
 def _batch(api: ApiOffer) -> str:
     usd = api.usd_per_million_tokens_batch
     return "–" if usd is None else cents(usd) + old(api.batch_stale)
@@ -112,7 +109,7 @@ def _batch(api: ApiOffer) -> str:
 
 def _range(api: ApiOffer) -> str:
     own = api.usd_per_million_own_tokens
-    return "" if own.low == own.high else f"[dim]{cents(own.low)}–{cents(own.high)}[/]"
+    return "" if own.high is None or own.low == own.high else f"[dim]{cents(own.low)}–{cents(own.high)}[/]"
 
 
 def _monthly(usd: float | None) -> str:

@@ -5,7 +5,7 @@ Knows units for people and colours. Decides no number.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,8 +14,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from farthing.theory.planning.plan import PaddingWaste, PlanLengths
+from farthing.planning.answer import PaddingWaste, PlanLengths
 from farthing.units import format_amount, format_number
+
+WIDE = 100
+"""Columns of a screen from which providers are named with the kind of their instances."""
 
 
 def heading(model: str, dtype: str, rows: Iterable[tuple[str, str]]) -> Panel:
@@ -26,6 +29,12 @@ def heading(model: str, dtype: str, rows: Iterable[tuple[str, str]]) -> Panel:
     for name, text in rows:
         lines.add_row(name, text)
     return Panel(lines, title=f"[bold]{escape(model)}[/]", subtitle=dtype, expand=False, border_style="cyan")
+
+
+def print_verdict(verdict: str, console: Console) -> None:
+    """Print the answer first, in bold, then an empty line."""
+    console.print(Text(verdict, style="bold"))
+    console.print()
 
 
 def lengths_line(lengths: PlanLengths) -> str:
@@ -62,6 +71,34 @@ def print_table(drawn: Table, console: Console) -> None:
     if console.measure(drawn, options=console.options.update(max_width=1000)).maximum > console.width:
         drawn.padding = (0, 1, 0, 0)
     console.print(drawn)
+
+
+def offered_by(provider: str, marketplace: bool, console: Console) -> str:
+    """Return whose offer a price is, a marketplace marked; the company alone where the screen is narrow."""
+    tracker = provider.endswith("of the tracker")
+    name = "a tracker" if tracker else provider if console.width >= WIDE else provider.split(maxsplit=1)[0]
+    return name + (" *" if marketplace else "")
+
+
+def fitted(columns: Sequence[tuple[str, Sequence[str]]], droppable: Sequence[str], console: Console) -> Table:
+    """Return a table of whole columns, without the first of some where the screen is too narrow for all.
+
+    Args:
+        columns: headings, as for `table`, and the cells below each.
+        droppable: headings that may go, the first of them first.
+        console: where it is printed.
+    """
+    gone: set[str] = set()
+    for heading in (None, *droppable):
+        gone |= {heading} if heading is not None else set()
+        kept = [column for column in columns if column[0] not in gone]
+        drawn = table(*(heading for heading, _ in kept))
+        for cells in zip(*(cells for _, cells in kept), strict=True):
+            drawn.add_row(*cells)
+        drawn.padding = (0, 1, 0, 0)
+        if console.measure(drawn, options=console.options.update(max_width=1000)).maximum <= console.width:
+            break
+    return drawn
 
 
 def print_left_out(reasons: Iterable[tuple[str, str]], unpriced: Iterable[str], console: Console) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -10,17 +12,22 @@ from farthing.cli.output import print_assumed
 from farthing.cli.plan_api_view import service_api_table
 from farthing.cli.plan_parts import (
     cents,
+    fitted,
     heading,
     lengths_line,
+    offered_by,
     old,
     padding_line,
     print_findings,
     print_left_out,
     print_table,
-    table,
+    print_verdict,
 )
-from farthing.theory.planning.plan import Filled, Plan, PlanDemand, PlanRow, Sensitivity
+from farthing.planning.answer import Order, Plan, PlanDemand, PlanRow, PlanServer, UsdInterval
 from farthing.units import format_amount, format_number, format_seconds
+
+DROPPABLE = (">random", ">p50", "bound", ">use")
+"""Columns that a narrow screen does without, the first of them first."""
 
 
 def render_plan(plan: Plan, console: Console) -> None:
@@ -33,22 +40,26 @@ def render_plan(plan: Plan, console: Console) -> None:
     notes = print_assumed(plan.notes, console)
     asked = [*_demand_rows(plan.demand)]
     asked.insert(1, ("Lengths", lengths_line(plan.lengths)))
+    asked.append(("Server", _server(plan.server)))
+    print_verdict(plan.verdict, console)
     console.print(heading(plan.model, plan.dtype, asked))
     feasible = [row for row in plan.rows if row.feasible]
     if feasible:
-        print_table(_device_table(feasible), console)
+        print_table(_device_table(feasible, console), console)
     else:
         console.print("[red]No device keeps the target within the budget:[/]")
-    print_left_out(_left_out(plan.rows), plan.unpriced, console)
+    left_out = [(_named(row), row.reason or "") for row in plan.rows if not row.feasible]
+    left_out += [(_named(row), f"in doubt: {row.doubt}") for row in feasible if row.doubt is not None]
+    print_left_out(left_out, plan.unpriced, console)
     console.print()
     print_table(service_api_table(plan, feasible[0] if feasible else None), console)
     print_findings(
         (
             *_replaced_line(plan, feasible),
-            *_filled_line(plan.filled, plan.demand.batch_share, feasible),
+            *_filled_line(plan),
             *_replay_line(plan),
             *_following_line(plan),
-            *_sensitivity_lines(plan.sensitivity),
+            *_order_lines(plan.order),
             *padding_line(plan.padding),
         ),
         notes,
@@ -70,49 +81,56 @@ def _demand_rows(demand: PlanDemand) -> list[tuple[str, str]]:
     return rows
 
 
-def _left_out(rows: tuple[PlanRow, ...]) -> list[tuple[str, str]]:
-    """Return devices that are feasible with neither routing, with the reason of a shared queue."""
-    feasible = {(row.device, row.spot) for row in rows if row.feasible}
-    return [
-        (_named(row.device, row.spot), row.reason or "")
-        for row in rows
-        if (row.device, row.spot) not in feasible and row.routing == "shared"
+def _server(server: PlanServer) -> str:
+    together = f", {server.texts_per_request} texts a request" if server.texts_per_request > 1 else ""
+    threads = f"{server.threads} thread{'s' if server.threads > 1 else ''}"
+    return f"{server.kind}, {threads} a device{together}{' [dim](assumed)[/]' if server.assumed else ''}"
+
+
+def _named(row: PlanRow) -> str:
+    return row.device + (" spot" if row.spot else "")
+
+
+def _device_table(rows: list[PlanRow], console: Console) -> Table:
+    columns: list[tuple[str, Callable[[PlanRow, UsdInterval], str]]] = [
+        ("Device", lambda row, _: _named(row)),
+        ("at", lambda row, _: offered_by(row.provider, row.marketplace, console)),
+        (">$/h", lambda row, _: f"{row.usd_per_hour:.2f}" + old(row.price_stale)),
+        (">N", lambda row, _: _devices(row)),
+        (">random", lambda row, _: "–" if row.replicas_random is None else str(row.replicas_random)),
+        (">use", lambda row, _: "" if row.utilization is None else f"{row.utilization:.0%}"),
+        (">p50", lambda row, _: "" if row.p50_s is None else format_seconds(row.p50_s)),
+        (">p99", lambda row, _: _p99(row)),
+        (">¢/1M", lambda _, usd: cents(usd.mid)),
+        (
+            "(range)",
+            lambda _, usd: f"[dim]{cents(usd.low)}–{'?' if usd.high is None else cents(usd.high)}[/]",
+        ),
+        (">$ a\nmonth", lambda row, _: "" if row.usd_per_month is None else f"{row.usd_per_month:,.0f}"),
+        ("bound", lambda row, _: row.bound_by or ""),
     ]
-
-
-def _named(device: str, spot: bool) -> str:
-    return device + (" spot" if spot else "")
-
-
-def _device_table(feasible: list[PlanRow]) -> Table:
-    """One line per device and price, with the replicas of both routings; the rest is of a shared queue."""
-    drawn = table(
-        "Device", ">$/h", ">N", ">random", ">use", ">p50", ">p99", ">¢/1M", "(range)", ">$ a\nmonth"
+    priced = [(row, row.usd_per_million_tokens) for row in rows if row.usd_per_million_tokens is not None]
+    drawn = fitted(
+        [(heading, [cell(row, usd) for row, usd in priced]) for heading, cell in columns], DROPPABLE, console
     )
-    shown: dict[tuple[str, bool], dict[str, PlanRow]] = {}
-    for row in feasible:
-        shown.setdefault((row.device, row.spot), {})[row.routing] = row
-    for (device, spot), by_routing in shown.items():
-        row = by_routing.get("shared") or by_routing["random"]
-        alone = by_routing.get("random")
-        usd = row.usd_per_million_tokens
-        drawn.add_row(
-            _named(device, spot),
-            f"{row.usd_per_hour:.2f}" + old(row.price_stale),
-            str(row.replicas) if "shared" in by_routing else "–",
-            str(alone.replicas) if alone else "–",
-            "" if row.utilization is None else f"{row.utilization:.0%}",
-            "" if row.p50_s is None else format_seconds(row.p50_s),
-            "" if row.p99_s is None else format_seconds(row.p99_s),
-            "" if usd is None else cents(usd.mid),
-            "" if usd is None else f"[dim]{cents(usd.low)}–{cents(usd.high)}[/]",
-            "" if row.usd_per_month is None else f"{row.usd_per_month:,.0f}",
-        )
     drawn.caption = (
-        "N: replicas that are enough behind one queue (where texts are batched fewer may do); random: the fewest if "
-        "each text goes to a replica at random"
+        "N: devices behind one queue, and at most, where steps are slower than expected (?: none is enough then); "
+        "random: if each request goes to a replica at random; ≈: approximated, the others are simulated; *: a "
+        "marketplace; bound: what sets N. --json has all columns"
     )
     return drawn
+
+
+def _p99(row: PlanRow) -> str:
+    return ("≈" if row.verified == "approximate" else "") + format_seconds(row.p99_s or 0.0)
+
+
+def _devices(row: PlanRow) -> str:
+    """Return the devices, and beside them how many it takes at most."""
+    if row.replicas_high == row.replicas:
+        return str(row.devices)
+    most = "?" if row.replicas_high is None else str(row.replicas_high)
+    return f"{row.devices} [dim]≤ {most}[/]"
 
 
 def _replaced_line(plan: Plan, feasible: list[PlanRow]) -> list[str]:
@@ -126,25 +144,16 @@ def _replaced_line(plan: Plan, feasible: list[PlanRow]) -> list[str]:
     return [f"instead of {billed}: ${best.usd_per_month:,.0f} for {best.replicas} × {best.device}"]
 
 
-def _filled_line(filled: Filled | None, batch_share: float, feasible: list[PlanRow]) -> list[str]:
+def _filled_line(plan: Plan) -> list[str]:
+    filled, share = plan.filled, plan.demand.batch_share
     if filled is None:
-        return ["idle time: no batch step fits beside the online texts under this target"] if feasible else []
-    step = (
-        f"in steps of {format_seconds(filled.filler_step_s)} ({format_amount(filled.filler_step_tokens)} tokens, "
-        f"{filled.efficiency:.0%} of the saturated throughput): {cents(filled.usd_per_million_tokens_before)} → "
-        f"{cents(filled.usd_per_million_tokens)} ¢ per 1M tokens"
-    )
-    if batch_share:
-        return [
-            f"the {batch_share:.0%} that can wait run on {filled.replicas} × {filled.device} beside the others, "
-            f"{step}, against {filled.replicas_before} if all were online"
-        ]
-    more = filled.replicas - filled.replicas_before
-    added = f" ({more} more than the target needs)" if more else ""
+        return ["no step of what can wait fits beside the online texts under this target"] if share else []
     return [
-        f"idle time of {filled.replicas} × {filled.device}{added} filled with batch work {step}, "
-        f"{format_amount(filled.batch_tokens_per_day)} batch tokens a day; p99 "
-        f"{format_seconds(filled.p99_before_s)} → at most {format_seconds(filled.p99_s)}"
+        f"the {share:.0%} that can wait run on {filled.replicas} × {filled.device} beside the others, in steps of "
+        f"{format_seconds(filled.filler_step_s)} ({format_amount(filled.filler_step_tokens)} tokens, "
+        f"{filled.efficiency:.0%} of the saturated throughput), p99 {format_seconds(filled.p99_s)}: "
+        f"{cents(filled.usd_per_million_tokens)} ¢ per 1M tokens, against "
+        f"{cents(filled.usd_per_million_tokens_before)} ¢ and {filled.replicas_before} if all were online"
     ]
 
 
@@ -159,7 +168,7 @@ def _replay_line(plan: Plan) -> list[str]:
     else:
         verdict = f"the target is MISSED: real arrivals come in bursts, and it takes {replay.replicas_needed} replicas"
     return [
-        f"the trace replayed through {replay.replicas} × {replay.device} ({replay.routing}): p50 "
+        f"the trace replayed through {replay.replicas} × {replay.device}: p50 "
         f"{format_seconds(replay.p50_s)}, p99 {format_seconds(replay.p99_s)}; {verdict}"
     ]
 
@@ -176,18 +185,13 @@ def _following_line(plan: Plan) -> list[str]:
     ]
 
 
-def _sensitivity_lines(pairs: tuple[Sensitivity, ...]) -> list[str]:
+def _order_lines(pairs: tuple[Order, ...]) -> list[str]:
     lines = []
     for pair in pairs:
-        fresh, newest = pair.fresh, pair.newest
-        line = (
-            f"{pair.against} is {pair.ratio:.2f}× as dear as {pair.device} at median prices, "
-            f"{fresh.low:.2f}–{fresh.high:.2f}× over the last 90 days' quotes"
+        low, high = ("?" if end is None else format_number(end) for end in (pair.low, pair.high))
+        what = "the order stays" if pair.stays else "the order may be the other way round"
+        lines.append(
+            f"{pair.against} is {format_number(pair.ratio)}× as dear as {pair.device}, {low} to {high}× over the "
+            f"intervals of prices and step times: {what}"
         )
-        if fresh.flips:
-            line += ": the order flips inside them"
-        else:
-            line += f", {newest.low:.2f}–{newest.high:.2f}× over every provider's newest (since {pair.newest_since})"
-            line += ": the order flips inside those" if newest.flips else ": the order stays"
-        lines.append(line)
     return lines

@@ -10,7 +10,7 @@ import click
 from farthing.cli import options
 
 if TYPE_CHECKING:
-    from farthing.catalog.live_prices import RefreshedFile
+    from farthing.catalog.live.refresh import RefreshedFile
     from farthing.catalog.rows import RentalKind
 
 
@@ -49,8 +49,8 @@ def prices(device: str | None, kind: RentalKind, only: str | None, refresh: bool
         usd_per_million_tokens_batch = 0.0075
         date = 2026-11-21
     """  # noqa: D301 - click looks for the character itself
-    from farthing.catalog.price_list import one_device, price_list
     from farthing.errors import InputError
+    from farthing.planning.prices import one_device, price_list
 
     if device is not None and only == "apis":
         raise InputError("--device is about devices: leave --only apis out")
@@ -72,7 +72,7 @@ def prices(device: str | None, kind: RentalKind, only: str | None, refresh: bool
 
 def _refresh(day: datetime.date) -> tuple[RefreshedFile, ...]:
     """Read live prices, showing what is being read and what came of it."""
-    from farthing.catalog.live_prices import refresh_prices
+    from farthing.catalog.live.refresh import refresh_prices
     from farthing.cli.output import side_console, status
     from farthing.cli.prices_view import render_refreshed
 

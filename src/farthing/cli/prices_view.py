@@ -13,11 +13,17 @@ from rich.text import Text
 
 from farthing.catalog.facts import user_folders
 from farthing.catalog.lookups import FRESH_DAYS, age_days, is_old
-from farthing.catalog.price_list import DevicePrices, PriceList
 from farthing.catalog.rows import BatchPrice
+from farthing.planning.prices import DevicePrices, PriceList
 
 if TYPE_CHECKING:
-    from farthing.catalog.live_prices import RefreshedFile
+    from farthing.catalog.live.refresh import RefreshedFile
+
+
+WIDE = 90
+"""Columns of a screen from which tokens per character are shown."""
+
+UNSOURCED = "none of its own: copied from a survey that names no further source"
 
 
 class _Sources:
@@ -57,7 +63,7 @@ def render_prices(listed: PriceList, console: Console, quotes: bool = False) -> 
         else:
             _unpriced(listed, listed.devices, console)
     if listed.apis is not None:
-        console.print(_fitted(_apis(listed, sources), console))
+        console.print(_fitted(_apis(listed, sources, console.width >= WIDE), console))
     console.print(Text("sources", style="bold"))
     console.print(sources.foot())
     console.print(
@@ -82,7 +88,7 @@ def render_refreshed(rows: Iterable[RefreshedFile], console: Console) -> None:
 def _devices(listed: PriceList, rows: Iterable[DevicePrices], sources: _Sources) -> Table:
     table = _table(f"Devices, {listed.kind}, on {listed.day}")
     table.add_column("device", no_wrap=True)
-    for heading in ("USD/h", "min–max", "quotes", "age"):
+    for heading in ("USD/h", "min–max", "provider", "age"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("src", style="dim")
     for row in rows:
@@ -90,14 +96,13 @@ def _devices(listed: PriceList, rows: Iterable[DevicePrices], sources: _Sources)
         if price is None:
             table.add_row(row.device.device, Text("no price", style="dim"))
             continue
-        many = price.quotes > 1
         table.add_row(
             row.device.device,
             Text(f"{price.value:.2f}", style="bold"),
-            f"{price.min:.2f}–{price.max:.2f}" if many else "",
-            f"{price.quotes}",
+            "" if price.min is None or price.max is None else f"{price.min:.2f}–{price.max:.2f}",
+            Text(f"{price.provider}{' (market)' if price.market else ''}"),
             _age(datetime.date.fromisoformat(price.as_of), listed.day),
-            sources.mark(price.sources),
+            sources.mark([price.source or UNSOURCED]),
         )
     return table
 
@@ -124,19 +129,20 @@ def _quotes(listed: PriceList, row: DevicePrices, sources: _Sources) -> Table:
             Text(quote.provider),
             f"{quote.usd_per_hour:.2f}",
             _age(quote.date, listed.day),
-            sources.mark([quote.source]),
+            sources.mark([quote.source if quote.sourced else UNSOURCED]),
             Text(quote.note),
         )
     return table
 
 
-def _apis(listed: PriceList, sources: _Sources) -> Table:
+def _apis(listed: PriceList, sources: _Sources, wide: bool) -> Table:
     table = _table("Embedding APIs, USD per 1M tokens and per 1M characters of English")
     table.add_column("provider", overflow="fold")
     table.add_column("model", overflow="fold")
     table.add_column("1M\ntokens", justify="right", no_wrap=True)
     table.add_column("in a\nbatch", justify="right", no_wrap=True)
-    table.add_column("tokens\nper char", justify="right", no_wrap=True)
+    if wide:
+        table.add_column("tokens\nper char", justify="right", no_wrap=True)
     table.add_column("1M\nchars", justify="right", no_wrap=True)
     table.add_column("age,\ndays", justify="right", no_wrap=True)
     table.add_column("src", style="dim", no_wrap=True)
@@ -150,7 +156,7 @@ def _apis(listed: PriceList, sources: _Sources) -> Table:
             Text(row.model),
             Text(f"{row.usd_per_million_tokens:g}", style="bold"),
             _batch(batch, listed.day),
-            f"{rate.low:.2f}–{rate.high:.2f}",
+            *([f"{rate.low:.2f}–{rate.high:.2f}"] if wide else []),
             f"{mid:.2g}",
             _age(row.date, listed.day, unit=""),
             sources.mark(said),

@@ -97,9 +97,10 @@ def prices_elsewhere(
 
 
 def _quoted(price: RentalPrice) -> str:
-    sources = ", ".join(price.sources)
+    source = price.source or "no source of its own"
     if price.stale:
-        return f"{price.value:.2f} USD/h, the newest quote, which is old ({sources})"
-    if price.quotes == 1:
-        return f"{price.value:.2f} USD/h ({sources})"
-    return f"median of {price.quotes} quotes, {price.min:.2f}–{price.max:.2f} USD/h ({sources})"
+        return f"{price.provider}, {price.value:.2f} USD/h, the newest quote, which is old ({source})"
+    if price.min is None or price.max is None:
+        return f"{price.provider}, {price.value:.2f} USD/h ({source})"
+    between = f"{price.min:.2f}–{price.max:.2f} USD/h"
+    return f"{price.provider}, the median of {price.offers} providers at {between} ({source})"

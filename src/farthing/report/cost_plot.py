@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farthing.errors import InputError
+from farthing.planning.answer import ApiOffer, Plan, PlanRow
 from farthing.report import style
-from farthing.theory.planning.plan import ApiOffer, Plan, PlanRow
-from farthing.theory.planning.sensitivity import ARTICLE_PAIR
 from farthing.units import format_usd
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_DEVICES = 4
-"""Devices drawn: the cheapest ones, each at its cheaper routing, and the article's pair wherever it ranks."""
+"""Devices drawn: the cheapest ones, each once."""
 
 MOST_APIS = 7
 """Levels drawn: APIs whose prices differ by less than `SAME_LEVEL` share one."""
@@ -111,12 +110,8 @@ def _drawn(rows: Sequence[PlanRow]) -> list[tuple[PlanRow, float, float, float, 
     for row in rows:
         usd = row.usd_per_million_tokens
         if row.feasible and not row.spot and usd is not None and row.utilization:
-            best.setdefault(row.device, (row, row.utilization, usd.low, usd.mid, usd.high))
-    return [
-        drawn
-        for place, drawn in enumerate(best.values())
-        if place < MOST_DEVICES or drawn[0].device in ARTICLE_PAIR
-    ]
+            best.setdefault(row.device, (row, row.utilization, usd.low, usd.mid, usd.high or usd.mid))
+    return list(best.values())[:MOST_DEVICES]
 
 
 def _levels(apis: Sequence[ApiOffer], model: str) -> list[tuple[float, str, bool]]:

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from farthing.errors import InputError
+from farthing.planning.explanation import BatchRow, Explanation, OperationShare
 from farthing.report import style
 from farthing.theory.efficiency import expected_efficiency
-from farthing.theory.explanation import BatchRow, Explanation, OperationShare
 from farthing.theory.generation import GenerationStep
 from farthing.units import format_count, format_seconds, format_si
 

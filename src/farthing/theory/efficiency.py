@@ -60,12 +60,8 @@ Source: cloudai.pt, "CUDA Graphs + torch.compile": a pass of Llama-3.1-8B (32 la
 takes 8.4 ms launched eagerly, 5.1 ms as a graph.
 """
 
-DATASHEET_ERROR = 0.30
-"""How much longer than expected a whole model may take.
-
-It stands for what kernel tables leave out: clocks that sink under sustained load, kernels that are not fused,
-gaps between steps. An assumption: docs/benchmarks.md holds it against measured steps.
-"""
+SMALL_HIDDEN = 512
+"""Hidden size below which products are too narrow for what was measured on the widths of language models."""
 
 CALIBRATED_ERROR = 0.05
 """Error of a prediction from the model's own calibration, either way. An assumption: whole jobs are off by 1 to 2 %

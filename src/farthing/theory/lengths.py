@@ -10,12 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
-from math import floor
+from math import erfc, floor, log, log1p, sqrt
 
 from farthing.errors import InputError
-from farthing.theory.queueing.service_times import from_weights, truncated_lognormal
 
-GROUP_EDGES = (0.08, 0.25, 0.43, 0.57, 0.75, 0.85, 0.91, 0.96, 0.988, 0.9927, 0.995)
+GROUP_EDGES = (0.08, 0.25, 0.43, 0.57, 0.75, 0.85, 0.91, 0.96, 0.988, 0.9927, 0.995, 0.999)
 """Shares of the texts that lie below the edges of the groups that a plan distinguishes.
 
 One group is narrow around the median and one around the 99th percentile, for those are asked for; the rest keep the
@@ -24,11 +23,14 @@ of them the 99th percentile of the lengths keeps within 2.5 %, CV² within 4 % (
 tokens are coarse), and the 99th percentile of the time in system of an M/G/1 queue within 5 %.
 """
 
-PLANNING_ATOMS = len(GROUP_EDGES) + 2
+PLANNING_ATOMS = len(GROUP_EDGES) + 1
 """Different lengths that a plan distinguishes: enough for its p99, few enough to answer at once."""
 
-PROFILE_ATOMS = 64
-"""Different lengths of a synthetic profile."""
+PROFILE_ATOMS = 256
+"""Different lengths of a synthetic profile, but for rounding."""
+
+_REACH = 5.0
+"""Standard deviations of the logarithm within which a profile's lengths lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +111,12 @@ class LengthDistribution:
     def grouped(self) -> LengthDistribution:
         """Return a distribution of at most `PLANNING_ATOMS` lengths with nearly this mean, CV² and tail.
 
-        Between two edges the lengths become their mean. The longest, whose spread matters most, become the two
-        that keep their mean, variance and skewness. All are rounded to whole tokens.
+        Between two edges the lengths become their mean, rounded to whole tokens.
         """
         if len(self.lengths) <= PLANNING_ATOMS:
             return self
-        *groups, longest = self._between_edges()
-        nodes = from_weights(longest).merged(2)
-        total = sum(longest.values())
-        merged = [(_mean(group), sum(group.values())) for group in groups]
-        merged += [(n, p * total) for n, p in zip(nodes.seconds, nodes.probabilities, strict=True)]
-        return _merged(((max(1, round(n)), p) for n, p in merged), self.source)
+        groups = ((_mean(group), sum(group.values())) for group in self._between_edges())
+        return _merged(((max(1, round(n)), p) for n, p in groups), self.source)
 
     def _between_edges(self) -> list[dict[float, float]]:
         """Return length → share for each group; a length on an edge is in both groups, by its share in each."""
@@ -208,14 +205,33 @@ def profile_lengths(name: str) -> LengthDistribution:
     profile = PROFILES.get(name)
     if profile is None:
         raise InputError(f"unknown length profile {name!r}: use one of {', '.join(PROFILES)}")
-    # The lognormal is the same for tokens as for seconds.
-    atoms = truncated_lognormal(
-        profile.uncut_mean, profile.uncut_cv2, profile.longest / profile.uncut_mean, PROFILE_ATOMS
-    )
+    cells = _lognormal(profile.uncut_mean, profile.uncut_cv2, profile.longest)
     return _merged(
-        (pair for n, p in zip(atoms.seconds, atoms.probabilities, strict=True) for pair in _whole(n, p)),
+        (pair for n, p in cells for pair in _whole(n, p)),
         f"synthetic profile {name!r}: lognormal shaped after {profile.after}",
     )
+
+
+def _lognormal(mean: float, cv2: float, longest: float) -> list[tuple[float, float]]:
+    """Return the mean and the share of each cell of a lognormal; what is longer than the longest is as long as it.
+
+    Source: partial expectations of the lognormal, Johnson, Kotz & Balakrishnan 1994, chapter 14.
+    """
+    sigma = sqrt(log1p(cv2))
+    cut = log(longest / mean) / sigma + sigma / 2  # in standard deviations of the logarithm
+    low, high = -_REACH, min(_REACH, cut)
+    edges = [low + (high - low) * cell / PROFILE_ATOMS for cell in range(PROFILE_ATOMS + 1)]
+    below, partial = [_normal(z) for z in edges], [mean * _normal(z - sigma) for z in edges]
+    cells = [
+        ((partial[i + 1] - partial[i]) / (below[i + 1] - below[i]), below[i + 1] - below[i])
+        for i in range(PROFILE_ATOMS)
+    ]
+    return [*cells, (longest, _normal(-cut))] if cut < _REACH else cells
+
+
+def _normal(z: float) -> float:
+    """Return the probability that a standard normal is below `z`, exact in the lower tail."""
+    return erfc(-z / sqrt(2)) / 2
 
 
 def _whole(length: float, share: float) -> list[tuple[int, float]]:

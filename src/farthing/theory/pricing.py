@@ -17,25 +17,31 @@ DAYS_PER_MONTH = 365.25 / 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RentalPrice:
-    """What an hour of a device costs, and how well that is known.
+    """What an hour of a device costs: the offer of one provider, the median one where there are several.
 
     Attributes:
         value: USD per hour.
-        min: lowest quote that `value` stands for, USD per hour.
-        max: highest such quote, USD per hour.
-        as_of: ISO 8601 date of the newest such quote.
-        quotes: number of such quotes.
-        stale: whether the quote is older than the catalog's limit.
-        sources: where the quotes come from.
+        provider: whose offer it is.
+        as_of: ISO 8601 date of it.
+        source: where it comes from; None where no one is named.
+        min: lowest offer of the kind, USD per hour; None where there is no other.
+        max: highest such offer.
+        offers: number of providers that `value` is the median of.
+        stale: whether it is older than the catalog's limit.
+        market: whether it is a marketplace's, where hosts are many and come and go.
+        sold_by: devices that are rented together.
     """
 
     value: float
-    min: float
-    max: float
+    provider: str
     as_of: str
-    quotes: int
-    stale: bool
-    sources: tuple[str, ...]
+    source: str | None
+    min: float | None = None
+    max: float | None = None
+    offers: int = 1
+    stale: bool = False
+    market: bool = False
+    sold_by: int = 1
 
 
 def check_positive(name: str, value: float) -> float:
@@ -124,17 +130,9 @@ def usd_per_million_tokens(usd_per_hour: float, tokens_per_s: float, utilization
     return usd_per_hour / (tokens_per_s * SECONDS_PER_HOUR) * TOKENS_PER_MILLION / utilization
 
 
-def given_price(usd_per_hour: float, day: datetime.date) -> RentalPrice:
+def given_price(usd_per_hour: float, day: datetime.date, whose: str = "as given") -> RentalPrice:
     """Return the price that a user gives, as of `day`: no interval, never old."""
-    return RentalPrice(
-        value=usd_per_hour,
-        min=usd_per_hour,
-        max=usd_per_hour,
-        as_of=day.isoformat(),
-        quotes=1,
-        stale=False,
-        sources=("as given",),
-    )
+    return RentalPrice(value=usd_per_hour, provider=whose, as_of=day.isoformat(), source=whose)
 
 
 def tokens_per_day(tokens_per_s: float, utilization: float = 1.0) -> float:

@@ -15,26 +15,20 @@ from farthing.theory.dtypes import DTYPE_BYTES, FOUR_BITS
 from farthing.theory.efficiency import (
     CALIBRATED_ERROR,
     CPU_SHARES,
-    DATASHEET_ERROR,
     EAGER_LAUNCH_S,
+    SMALL_HIDDEN,
     best_efficiency,
     expected_efficiency,
     is_attention,
     operation_s,
 )
 from farthing.theory.flops import Operation, operations
-from farthing.theory.host import HostPath, host_path
-from farthing.theory.roofline import Rates
+from farthing.theory.roofline import WIDE_ERROR, Rates
+from farthing.theory.saturation import SATURATION, fit_step_line, saturation_tokens
 from farthing.theory.shapes import ModelShape
-
-__all__ = ["HostPath", "Interval", "KernelTime", "StepModel", "host_path"]
 
 Basis = Literal["calibration", "datasheet"]
 Bound = Literal["compute", "memory", "overhead"]
-
-SATURATION = 0.95
-"""Share of the throughput of endless steps at which a step counts as saturated: past it, twice the
-tokens bring at most 2.6 % more. A choice."""
 
 _ENDLESS_TOKENS = 1 << 27
 """Tokens of a step so large that what each step costs beside its tokens is gone from the throughput."""
@@ -136,7 +130,10 @@ class StepModel:
         mid = max(low, *self._busy_s(ops, length))
         if self.rates.calibrated:
             return Interval(low, mid, mid * CPU_SHARES[0] / CPU_SHARES[1])
-        return Interval(low, mid, max(mid * (1 + DATASHEET_ERROR), self._kernels(ops) * EAGER_LAUNCH_S))
+        error = self.rates.slow_error
+        if self.shape.hidden < SMALL_HIDDEN:
+            error = max(error, WIDE_ERROR)
+        return Interval(low, mid, max(mid * (1 + error), self._kernels(ops) * EAGER_LAUNCH_S))
 
     def expected_s(self, batch: int, length: int) -> float:
         """Return `seconds(batch, length).mid`, without what only its two ends take."""
@@ -204,8 +201,6 @@ class StepModel:
         return high * length
 
     def _calibrated_saturation(self, measured: ModelCalibration, length: int) -> float:
-        from farthing.theory.queueing.batch_service import fit_step_line, saturation_tokens
-
         batches = sorted({max(1, round(n / length)) for n in measured.step_times.step_tokens})
         points = [(batch * length, measured.step_times.step_s(batch, length)) for batch in batches]
         if len(points) < 2:

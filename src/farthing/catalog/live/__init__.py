@@ -1,0 +1,1 @@
+"""Live prices: what two libraries say, kept beside the catalog."""

@@ -1,1 +1,0 @@
-"""`plan`: from names, files and prices to a Plan."""

@@ -1,0 +1,1 @@
+"""What is asked: rates, lengths and traces as people give them."""

@@ -1,1 +1,0 @@
-"""The cheapest devices × replicas that keep a latency target."""

@@ -1,9 +1,9 @@
 """How long a question of cost and a first vector take: fresh processes, beside bare imports.
 
-A question is set beside `python -c "import typer, rich"`; the first vector of a model never seen, with nothing in any
-cache, beside `python -c "import openvino, tokenizers"`, with the peak of its resident memory. Rounds are interleaved:
-each runs every command once, so that a slow moment of the machine meets all of them. The figure is the ratio of
-medians. Nothing is asserted.
+A question is set beside `python -c "import click, rich"`, a plan with and without its simulations; the first vector of
+a model never seen, with nothing in any cache, beside `python -c "import openvino, tokenizers"`, with the peak of its
+resident memory. Rounds are interleaved: each runs every command once, so that a slow moment of the machine meets all of
+them. The figure is the ratio of medians. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -22,14 +22,22 @@ from pathlib import Path
 from results_file import save
 
 FARTHING = str(Path(sys.executable).with_name("farthing"))
-BARE = "python -c 'import typer, rich'"
+BARE = "python -c 'import click, rich'"
 PLAN = ["--rate", "50", "--lengths", "300", "--p99-ms", "200"]
+UNSIMULATED = (
+    "import sys, farthing.planning.rows as rows; rows.SIMULATED_ROWS = 0; "
+    "from farthing.cli.main import main; main(['plan', *sys.argv[1:]])"
+)
 COMMANDS = {
-    BARE: [sys.executable, "-c", "import typer, rich"],
+    BARE: [sys.executable, "-c", "import click, rich"],
     "explain --json Qwen3-Embedding-8B": [FARTHING, "explain", "--json", "Qwen3-Embedding-8B"],
     "explain Qwen3-Embedding-8B": [FARTHING, "explain", "Qwen3-Embedding-8B"],
     "explain --json bge-small-en-v1.5": [FARTHING, "explain", "--json", "bge-small-en-v1.5"],
     "plan --json Qwen3-Embedding-8B": [FARTHING, "plan", "--json", "Qwen3-Embedding-8B", *PLAN],
+    "unsimulated plan --json Qwen3-Embedding-8B": [
+        sys.executable, "-c", UNSIMULATED, "--json", "Qwen3-Embedding-8B", *PLAN,
+    ],
+    "unsimulated plan --json bge-m3": [sys.executable, "-c", UNSIMULATED, "--json", "bge-m3", *PLAN],
     "plan Qwen3-Embedding-8B": [FARTHING, "plan", "Qwen3-Embedding-8B", *PLAN],
     "plan --json bge-m3": [FARTHING, "plan", "--json", "bge-m3", *PLAN],
     "plan --json bge-small-en-v1.5": [FARTHING, "plan", "--json", "bge-small-en-v1.5", *PLAN],
@@ -47,7 +55,7 @@ COMMANDS |= {
     MINILM: [sys.executable, "-c", FIRST_VECTOR],
     BERT_BASE: [sys.executable, "-c", FIRST_VECTOR],
 }
-BARS = {"explain": 3.0, "plan": 6.0, MINILM: 2.3, BERT_BASE: 3.5}
+BARS = {"explain": 4.0, "unsimulated": 8.0, "plan": 40.0, MINILM: 2.3, BERT_BASE: 3.5}
 PEAK_BARS = {MINILM: 300e6, BERT_BASE: 1.1e9}
 """Bytes."""
 

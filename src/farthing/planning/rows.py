@@ -125,9 +125,11 @@ def fewest_simulated(replica: Station, demand: PlanDemand, guess: int) -> tuple[
 
     count = max(guess, least)
     waited = wait(count)
-    while waited.p99_s > target_s and count < 2 * guess + 8:
-        count += 1
-        waited = wait(count)
+    if waited.p99_s > target_s:
+        while waited.p99_s > target_s and count < 2 * guess + 8:
+            count += 1
+            waited = wait(count)
+        return count, waited
     while count > least:
         fewer = wait(count - 1)
         if fewer.p99_s > target_s:

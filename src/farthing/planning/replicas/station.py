@@ -33,6 +33,7 @@ class Station:
     step_tokens: int
     _endless_s: dict[int, float] = field(repr=False)
     _overheads: tuple[tuple[float, float], ...] = field(repr=False)
+    _steps: dict[int, float] = field(default_factory=dict, repr=False)
 
     @property
     def mean_length(self) -> int:
@@ -78,6 +79,11 @@ class Station:
         What each length takes in large steps, and what a step costs beside that, by its tokens.
         """
         known = self._endless_s
+        if len(known) == 1:  # all texts are as long: of each number of them one step is asked for
+            texts = len(lengths)
+            if texts not in self._steps:
+                self._steps[texts] = self.mean_step_s(texts)
+            return self._steps[texts]
         return sum([known[n] for n in lengths]) + self.overhead_s(sum(lengths))  # type: ignore[index,misc]
 
     def mean_step_s(self, texts: float) -> float:
@@ -106,7 +112,7 @@ class Station:
         """Return the replica that can run texts of these lengths too."""
         streams, speed = self.steps.streams * self.slower, self.steps.tokens_per_s
         more = {n: streams * n / speed(n).mid for n in {*lengths}.difference(self._endless_s)}
-        return replace(self, _endless_s=self._endless_s | more)
+        return replace(self, _endless_s=self._endless_s | more, _steps={})
 
     def times(self, factor: float) -> Station:
         """Return the replica with all step times `factor` times as long."""
@@ -117,6 +123,7 @@ class Station:
             device_s=Interval(device.low * factor, device.mid * factor, device.high * factor),
             _endless_s={n: s * factor for n, s in self._endless_s.items()},
             _overheads=tuple((n, s * factor) for n, s in self._overheads),
+            _steps={},
         )
 
 

@@ -194,6 +194,25 @@ def test_rows_are_in_order_of_cost_and_infeasible_ones_last(
     assert rows[-1].usd_per_million_tokens is None
 
 
+def test_memory_that_real_runners_might_not_leave_is_in_doubt(
+    make_candidate: MakeCandidate, make_demand: MakeDemand
+) -> None:
+    """The least that a step needs is no verdict: real runs took up to 2.4 times its activations."""
+    demand = make_demand(p99_s=5.0)
+    roomy = only(plan_rows([make_candidate()], demand, TEXTS))
+    assert roomy.doubt is None
+    rows = [
+        only(plan_rows([make_candidate(memory=gb * 1e9)], demand, TEXTS))
+        for gb in (1.34, 1.36, 1.38, 1.4, 1.45)
+    ]
+    doubtful = [row for row in rows if row.doubt is not None]
+    assert doubtful
+    for row in doubtful:
+        assert row.feasible
+        assert not row.certain
+        assert "with all that real runners keep it does not fit" in (row.doubt or "")
+
+
 def test_a_target_below_a_lone_text_cannot_be_kept(
     make_candidate: MakeCandidate, make_demand: MakeDemand
 ) -> None:

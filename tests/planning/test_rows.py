@@ -291,6 +291,17 @@ def test_texts_that_can_wait_fill_idle_time_and_the_target_still_holds(
     assert beside.p99_s == saved.p99_s
 
 
+def test_devices_for_what_can_wait_count_towards_the_budget(
+    make_candidate: MakeCandidate, make_demand: MakeDemand
+) -> None:
+    demand = make_demand(400.0, peak=4.0, batch_share=0.5)
+    (best,) = plan_rows([make_candidate()], demand, TEXTS)
+    for budget, feasible in ((1e3, True), (0.5, False)):
+        found = filled(best, demand, budget)
+        assert found is not None
+        assert found[1].row.feasible == feasible
+
+
 def test_no_room_for_a_step_is_said(make_candidate: MakeCandidate, make_demand: MakeDemand) -> None:
     candidate = make_candidate()
     lone_s = station(candidate.steps, candidate.host, TEXTS).lone_s(0.99)

@@ -9,7 +9,7 @@ from farthing.catalog.lookups import is_old
 from farthing.catalog.rows import ApiPrice, BatchPrice, TokensPerCharacter
 from farthing.planning.answer import ApiOffer, BreakEven, CharacterRate, PlanDemand
 from farthing.planning.replicas.station import Station
-from farthing.planning.replicas.waiting import approximated
+from farthing.planning.replicas.waiting import approximated, smallest
 from farthing.planning.rows import Served
 from farthing.theory.pricing import DAYS_PER_MONTH, SECONDS_PER_DAY
 from farthing.theory.steps import Interval
@@ -154,12 +154,4 @@ def _replicas(replica: Station, tokens_per_day: float, demand: PlanDemand) -> in
     def keeps(count: int) -> bool:
         return approximated(replica, count * peak, count).p99_s <= demand.p99_s
 
-    low, high = 0, 1
-    while not keeps(high):
-        if high >= MOST_COMPARED:
-            return None
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if keeps(middle) else (middle, high)
-    return high
+    return smallest(keeps, 1, MOST_COMPARED)

@@ -14,7 +14,9 @@ from farthing.theory.pricing import SECONDS_PER_DAY, usd_per_million_tokens
 _MOST_ADDED = 16
 
 
-def filled(best: Served, demand: PlanDemand) -> tuple[Filled, Served] | None:
+def filled(
+    best: Served, demand: PlanDemand, max_usd_per_hour: float | None = None
+) -> tuple[Filled, Served] | None:
     """Return the fewest devices that serve the online texts in time and all others in their idle time.
 
     A step of V seconds delays the online texts that come during it by at most V·(1 + ρ); V is so chosen that the target
@@ -23,6 +25,7 @@ def filled(best: Served, demand: PlanDemand) -> tuple[Filled, Served] | None:
     Args:
         best: the row, of the online texts alone.
         demand: what is served, with a share above 0 that can wait.
+        max_usd_per_hour: budget for all devices together; None for none.
 
     Returns:
         What it saves, and the row with those devices; None when no step fits under the target, not even with some
@@ -69,7 +72,7 @@ def filled(best: Served, demand: PlanDemand) -> tuple[Filled, Served] | None:
                 best.candidate.rented(before + demand.spare) * usd, tokens_per_s
             ),
         )
-        return saved, with_filler(best, demand, count, waited)
+        return saved, with_filler(best, demand, count, waited, max_usd_per_hour)
     return None
 
 

@@ -165,7 +165,7 @@ def plan(
     if best is not None and demand.batch_share:
         from farthing.planning.filling import filled
 
-        found = filled(best, demand)
+        found = filled(best, demand, max_usd_per_hour)
         if found is not None:
             idle, served[0] = found
     if best is not None and arrivals is not None:

@@ -8,7 +8,7 @@ from math import ceil
 
 from farthing.planning.answer import Following, PlanDemand, Replay
 from farthing.planning.asked.trace import PEAK_WINDOW_S, Trace
-from farthing.planning.replicas.waiting import latencies_s, quantile_s
+from farthing.planning.replicas.waiting import latencies_s, quantile_s, smallest
 from farthing.planning.rows import Served, fewest_replicas
 from farthing.theory.pricing import SECONDS_PER_DAY, usd_per_million_tokens
 
@@ -51,12 +51,6 @@ def replayed(best: Served, trace: Trace, demand: PlanDemand, filler_step_s: floa
             tried[count] = quantile_s(seconds, 0.5), quantile_s(seconds, 0.99)
         return tried[count]
 
-    low, high = planned - 1, planned
-    while p50_p99(high)[1] > demand.p99_s and high <= MOST_TRIED * planned:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if p50_p99(middle)[1] <= demand.p99_s else (middle, high)
     p50_s, p99_s = p50_p99(planned)
     return Replay(
         device=best.row.device,
@@ -65,7 +59,9 @@ def replayed(best: Served, trace: Trace, demand: PlanDemand, filler_step_s: floa
         p50_s=p50_s,
         p99_s=p99_s,
         keeps_target=p99_s <= demand.p99_s,
-        replicas_needed=high if p50_p99(high)[1] <= demand.p99_s else None,
+        replicas_needed=smallest(
+            lambda count: p50_p99(count)[1] <= demand.p99_s, planned, MOST_TRIED * planned
+        ),
     )
 
 

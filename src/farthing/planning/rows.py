@@ -18,6 +18,7 @@ from farthing.planning.replicas.waiting import (
     approximated,
     least_texts,
     simulated,
+    smallest,
 )
 from farthing.theory.lengths import LengthDistribution
 from farthing.theory.pricing import DAYS_PER_MONTH, SECONDS_PER_DAY, usd_per_million_tokens
@@ -104,15 +105,7 @@ def fewest_replicas(
     def keeps(count: int) -> bool:
         return approximated(replica, texts_per_s, count, routing).p99_s <= target_s
 
-    low, high = least - 1, least
-    while not keeps(high):
-        if high > MOST_REPLICAS:
-            return None
-        low, high = high, high + max(1, 2 * (high - least))
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if keeps(middle) else (middle, high)
-    return high
+    return smallest(keeps, least, MOST_REPLICAS)
 
 
 def fewest_simulated(replica: Station, demand: PlanDemand, guess: int) -> tuple[int, Waited]:
@@ -245,9 +238,11 @@ def _bound_by(replica: Station, texts_per_s: float, count: int) -> BoundBy:
     return "host" if replica.host_s > replica.device_s.mid else "device"
 
 
-def with_filler(best: Served, demand: PlanDemand, replicas: int, waited: Waited) -> Served:
-    """Return a candidate with the row of so many replicas, whose waits are known."""
-    return replace(best, row=_row(best.candidate, best.station, demand, None, (replicas, waited)))
+def with_filler(
+    best: Served, demand: PlanDemand, replicas: int, waited: Waited, max_usd_per_hour: float | None
+) -> Served:
+    """Return a candidate with the row of so many replicas, whose waits are known; over the budget it is infeasible."""
+    return replace(best, row=_row(best.candidate, best.station, demand, max_usd_per_hour, (replicas, waited)))
 
 
 def rows_of(served: Sequence[Served]) -> tuple[PlanRow, ...]:

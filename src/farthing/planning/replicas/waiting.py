@@ -7,7 +7,7 @@ answers: Erlang C × an exponential tail at the pace of full steps, + the next s
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from heapq import heapreplace
@@ -36,7 +36,6 @@ TOLD = 0.03
 """Standard error of the 99th percentile, as a share of it, up to which more texts are drawn."""
 
 _PARTS = 10
-_IDLE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +228,19 @@ def _through_host(
         heapreplace(free, end)
         done.append(end)
     return done
+
+
+def smallest(keeps: Callable[[int], bool], least: int, most: int) -> int | None:
+    """Return the smallest count of at least `least` that keeps, where whatever is more keeps too; None above `most`."""
+    low, high = least - 1, least
+    while not keeps(high):
+        if high > most:
+            return None
+        low, high = high, high + max(1, 2 * (high - least))
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if keeps(middle) else (middle, high)
+    return high
 
 
 def quantile_s(seconds: Sequence[float], share: float) -> float:

@@ -58,6 +58,11 @@ draw = np.random.default_rng(0)
 def step(lengths):
     lane.run([draw.integers(0, 80, length, np.int32) for length in lengths])
 step([40] * 16)
+# How many tokens a step has decides in which order weights are read, and each order is a copy that stays:
+# all of them are made first. Which sizes share one differs between kinds of processor.
+for tokens in [*range(1, 41), *range(48, 641, 16)]:
+    step([40] * (tokens // 40) + [tokens % 40] * (tokens % 40 > 0))
+before = anonymous()
 seen = set()
 while len(seen) < int(sys.argv[2]):
     lengths = draw.integers(1, 41, draw.integers(1, 17))
@@ -65,9 +70,8 @@ while len(seen) < int(sys.argv[2]):
     if shape not in seen:
         seen.add(shape)
         step(lengths)
-        if len(seen) == 50:  # by now weights lie in every order that steps of any size read them in
-            before = anonymous()
-print(anonymous() - before)
+        if len(seen) % 70 == 0:
+            print(anonymous() - before)
 """
 
 
@@ -75,14 +79,15 @@ print(anonymous() - before)
     not Path("/proc/self/status").exists(), reason="only Linux tells a process's anonymous memory"
 )
 def test_shapes_are_forgotten(make_bert: Callable[..., Path]) -> None:
-    """Up to 8 MiB are measured; with OpenVINO's own settings 130."""
+    """Up to 8 MiB are measured, and with OpenVINO's own settings 130, on Zen 4 and Xeons without AMX."""
     model = make_bert(
         hidden_size=DIMENSION, num_hidden_layers=2, num_attention_heads=12, intermediate_size=4 * DIMENSION
     )
     done = subprocess.run(
-        [sys.executable, "-c", SHAPES, str(model), "400"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", SHAPES, str(model), "350"], capture_output=True, text=True, check=True
     )
-    assert int(done.stdout) <= 15 * 2**20
+    grown = [int(line) for line in done.stdout.split()]
+    assert grown[-1] <= 15 * 2**20, f"bytes grown after every 70 shapes: {grown}"
 
 
 def test_peak_memory_is_bounded(make_bert: Callable[..., Path], tmp_path: Path) -> None:

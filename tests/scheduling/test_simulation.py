@@ -194,18 +194,29 @@ class TestAnyRun:
             of_class = [end for end, other in zip(ends, texts.classes, strict=True) if other == own]
             assert all(one <= other + 1e-9 for one, other in pairwise(of_class))
 
-    @given(arrivals(), st.integers(1, 4))
-    @settings(max_examples=200, deadline=None)
-    def test_the_short_way_is_the_long_way_exactly(self, texts: Arrivals, servers: int) -> None:
-        self.same_both_ways(texts, Policy(servers=servers))
-
-    def same_both_ways(self, texts: Arrivals, policy: Policy) -> None:
-        plain = simulation._plain(texts, policy, policy.servers, None)
-        general = simulation._general(texts, policy, policy.servers, None)
-        assert plain.latencies_s == general.latencies_s
-        assert plain.steps_of == general.steps_of
-        assert plain.busy_s == pytest.approx(general.busy_s)
-        assert plain.filler_s == pytest.approx(general.filler_s)
+    @given(
+        arrivals(),
+        st.integers(1, 4),
+        st.integers(1, 6),
+        st.sampled_from([1.0, 4.0, math.inf]),
+        st.booleans(),
+    )
+    @settings(max_examples=400, deadline=None)
+    def test_the_short_ways_are_the_long_way_exactly(
+        self, texts: Arrivals, servers: int, most: int, size: float, share: bool
+    ) -> None:
+        policy = Policy(
+            servers=servers,
+            max_batch_texts=most,
+            max_batch_size=size,
+            takes="share" if share else "all",
+        )
+        short = simulation._one_by_one if most == 1 else simulation._in_order
+        quick, general = (run(texts, policy, servers, line_s) for run in (short, simulation._general))
+        assert quick.latencies_s == general.latencies_s
+        assert quick.steps_of == general.steps_of
+        assert quick.busy_s == pytest.approx(general.busy_s)
+        assert quick.filler_s == general.filler_s == 0
 
     @given(arrivals(), st.sampled_from([0.3, 1.0, 2.5]))
     @settings(max_examples=200, deadline=None)

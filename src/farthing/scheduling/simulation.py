@@ -133,8 +133,8 @@ def simulate(
     """
     if step_s is None and policy.max_batch_texts > 1:
         raise InputError("simulation: batches need the seconds of a step: give step_s")
-    plain = policy.max_batch_texts == 1 and arrivals.classes is None and policy.filler_step_s is None
-    run = _plain if plain else _general
+    in_order = arrivals.classes is None and policy.filler_step_s is None and not policy.free_batch_size
+    run = _general if not in_order else _one_by_one if policy.max_batch_texts == 1 else _in_order
     if policy.routing == "shared" or policy.servers == 1:
         everything = range(len(arrivals.times_s))
         return _summed(arrivals, policy, [(everything, run(arrivals, policy, policy.servers, step_s))])
@@ -178,7 +178,7 @@ def _summed(arrivals: Arrivals, policy: Policy, parts: Sequence[tuple[Sequence[i
     )
 
 
-def _plain(arrivals: Arrivals, policy: Policy, servers: int, step_s: StepTime | None) -> _Outcome:
+def _one_by_one(arrivals: Arrivals, policy: Policy, servers: int, step_s: StepTime | None) -> _Outcome:
     """One text at a time, one class, no filler: Lindley's recursion, with a heap for several servers.
 
     Millions of texts take seconds, which long runs need; the result is `_general`'s.
@@ -191,6 +191,41 @@ def _plain(arrivals: Arrivals, policy: Policy, servers: int, step_s: StepTime | 
         heapreplace(heap, end)
         latencies.append(end - time)
     return _Outcome(latencies, math.fsum(seconds), 0.0, {1: len(latencies)})
+
+
+def _in_order(arrivals: Arrivals, policy: Policy, servers: int, step_s: StepTime | None) -> _Outcome:
+    """One class, no filler: what waits is a stretch of the arrivals, and so is each step. The result is `_general`'s."""
+    assert step_s is not None  # steps of several texts
+    times, sizes = arrivals.times_s, arrivals.sizes
+    lanes = servers if policy.takes == "share" else 1
+    size, most = policy.max_batch_size, policy.max_batch_texts
+    latencies: list[float] = []
+    steps_of: Counter[int] = Counter()
+    free = [times[0]] * servers
+    texts, arrived, served, busy_s = len(times), 0, 0, 0.0
+    while served < texts:
+        now = free[0]
+        if now < times[served]:
+            now = times[served]
+        while arrived < texts and times[arrived] <= now:
+            arrived += 1
+        end = served - (served - arrived) // lanes
+        if end > served + most:
+            end = served + most
+        filled, last = sizes[served], served + 1
+        while last < end and (filled := filled + sizes[last]) <= size:
+            last += 1
+        seconds = step_s(sizes[served:last])
+        done = now + seconds
+        heapreplace(free, done)
+        busy_s += seconds
+        steps_of[last - served] += 1
+        if last - served == 1:
+            latencies.append(done - times[served])
+        else:
+            latencies += [done - time for time in times[served:last]]
+        served = last
+    return _Outcome(latencies, busy_s, 0.0, steps_of)
 
 
 def _general(arrivals: Arrivals, policy: Policy, servers: int, step_s: StepTime | None) -> _Outcome:

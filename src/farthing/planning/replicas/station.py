@@ -33,7 +33,7 @@ class Station:
     step_tokens: int
     _endless_s: dict[int, float] = field(repr=False)
     _overheads: tuple[tuple[float, float], ...] = field(repr=False)
-    _steps: dict[int, float] = field(default_factory=dict, repr=False)
+    _steps: dict[int | tuple[float, ...], float] = field(default_factory=dict, repr=False)
 
     @property
     def mean_length(self) -> int:
@@ -78,13 +78,14 @@ class Station:
 
         What each length takes in large steps, and what a step costs beside that, by its tokens.
         """
-        known = self._endless_s
-        if len(known) == 1:  # all texts are as long: of each number of them one step is asked for
-            texts = len(lengths)
-            if texts not in self._steps:
-                self._steps[texts] = self.mean_step_s(texts)
-            return self._steps[texts]
-        return sum([known[n] for n in lengths]) + self.overhead_s(sum(lengths))  # type: ignore[index,misc]
+        # Small steps of a few lengths, and those of texts that are all as long, are asked for again and again.
+        key = tuple(lengths) if len(lengths) < 3 else len(lengths) if len(self._endless_s) == 1 else None
+        if key is not None and key in self._steps:
+            return self._steps[key]
+        seconds = sum([self._endless_s[n] for n in lengths]) + self.overhead_s(sum(lengths))  # type: ignore[index,misc]
+        if key is not None:
+            self._steps[key] = seconds
+        return seconds
 
     def mean_step_s(self, texts: float) -> float:
         """Return the seconds of a step of so many texts like the mean, whole or not."""

@@ -35,6 +35,9 @@ LONG_ENOUGH = 20
 TOLD = 0.03
 """Standard error of the 99th percentile, as a share of it, up to which more texts are drawn."""
 
+NEAR = 0.01
+"""Standard error, as a share of the target, up to which a 99th percentile that near the target is taken as it is."""
+
 _PARTS = 10
 
 
@@ -152,7 +155,7 @@ def simulated(
         if texts is not None or drawn >= MOST_TEXTS:
             return found
         error_s = _error(seconds)
-        clear = target_s is None or abs(found.p99_s - target_s) > 2 * error_s
+        clear = target_s is None or abs(found.p99_s - target_s) > 2 * error_s or error_s <= NEAR * target_s
         if clear and error_s <= TOLD * found.p99_s:
             return found
         drawn = min(MOST_TEXTS, 3 * drawn)
@@ -223,8 +226,10 @@ def _through_host(
         return list(times_s)
     free = [0.0] * (host.threads * count)
     done = []
+    request_s, token_s = host.request_s, host.tokenization_s_per_token
     for time, lengths in zip(times_s, requests, strict=True):
-        end = max(free[0], time) + host.request_s + sum(lengths) * host.tokenization_s_per_token
+        begin = free[0]
+        end = (begin if begin > time else time) + request_s + sum(lengths) * token_s
         heapreplace(free, end)
         done.append(end)
     return done

@@ -9,6 +9,7 @@ import pytest
 from farthing.planning.answer import Following, PlanDemand
 from farthing.planning.asked.trace import Trace
 from farthing.planning.candidates import Candidate
+from farthing.planning.filling import filled
 from farthing.planning.replay import followed, replayed
 from farthing.planning.rows import Served, fewest_replicas, plan_rows
 from farthing.theory.lengths import fixed_length
@@ -51,7 +52,9 @@ def test_lengths_that_the_plan_did_not_know_are_played(best: Served, make_demand
 
 
 def test_texts_that_can_wait_are_left_out(best: Served, make_demand: MakeDemand) -> None:
-    half = replayed(best, trace_of([20, 20]), make_demand(5.0, batch_share=0.5), 0.01)
+    demand = make_demand(5.0, batch_share=0.5)
+    idle, served = filled(best, demand)
+    half = replayed(served, trace_of([20, 20]), demand, idle)
     assert half is not None
     assert half.texts == pytest.approx(1200, rel=0.1)
 

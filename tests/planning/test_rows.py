@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from farthing.planning.answer import PlanDemand, PlanRow
 from farthing.planning.candidates import Candidate
-from farthing.planning.filling import filled
+from farthing.planning.filling import fill, filled
 from farthing.planning.replicas.station import station
 from farthing.planning.replicas.waiting import simulated
 from farthing.planning.rows import SIMULATED_ROWS, Served, fewest_replicas, plan_rows
@@ -275,9 +275,8 @@ def test_texts_that_can_wait_fill_idle_time_and_the_target_still_holds(
 ) -> None:
     demand = make_demand(400.0, peak=4.0, batch_share=0.5)
     (best,) = plan_rows([make_candidate()], demand, TEXTS)
-    found = filled(best, demand)
-    assert found is not None
-    saved, served = found
+    saved, served = filled(best, demand)
+    assert saved.replicas_apart == 0
     assert saved.replicas < saved.replicas_before
     assert saved.usd_per_million_tokens < saved.usd_per_million_tokens_before
     assert saved.p99_s <= demand.p99_s
@@ -297,17 +296,33 @@ def test_devices_for_what_can_wait_count_towards_the_budget(
     demand = make_demand(400.0, peak=4.0, batch_share=0.5)
     (best,) = plan_rows([make_candidate()], demand, TEXTS)
     for budget, feasible in ((1e3, True), (0.5, False)):
-        found = filled(best, demand, budget)
-        assert found is not None
-        assert found[1].row.feasible == feasible
+        assert filled(best, demand, budget)[1].row.feasible == feasible
 
 
-def test_no_room_for_a_step_is_said(make_candidate: MakeCandidate, make_demand: MakeDemand) -> None:
+def test_what_finds_no_room_beside_the_others_gets_replicas_of_its_own(make_candidate: MakeCandidate, make_demand: MakeDemand) -> None:
     candidate = make_candidate()
     lone_s = station(candidate.steps, candidate.host, TEXTS).lone_s(0.99)
     demand = make_demand(1.0, p99_s=1.01 * lone_s, batch_share=0.5)
     (best,) = plan_rows([candidate], demand, TEXTS)
-    assert filled(best, demand) is None
+    saved, served = filled(best, demand)
+    assert (saved.replicas, saved.replicas_apart) == (served.row.replicas, 1) == (2, 1)
+    assert saved.p99_s == served.row.p99_s <= demand.p99_s
+
+
+def test_the_cheapest_is_the_one_that_does_what_can_wait_as_well(
+    make_candidate: MakeCandidate, make_demand: MakeDemand
+) -> None:
+    """The quick device has room in its idle time, the slow and cheap one needs a second replica."""
+    slow = make_candidate("slow", usd=0.9)
+    lone_s = station(slow.steps, slow.host, TEXTS).lone_s(0.99)
+    demand = make_demand(1.0, p99_s=1.01 * lone_s, batch_share=0.5)
+    served = plan_rows([slow, make_candidate("quick", peak=800e12, bandwidth=4e12, usd=1.0)], demand, TEXTS)
+    assert [one.row.device for one in served] == ["slow", "quick"]
+    idle, rows = fill(served, demand)
+    assert [one.row.device for one in rows] == ["quick", "slow"]
+    assert idle is not None
+    assert (idle.device, idle.replicas, idle.replicas_apart) == ("quick", 1, 0)
+    assert [one.row.replicas for one in rows] == [1, 2]
 
 
 # Whether the order stays
@@ -330,8 +345,14 @@ def test_an_order_stays_only_where_intervals_are_apart(
     assert order.low < order.ratio < order.high
 
 
-def test_infeasible_rows_and_spot_are_not_compared(
+def test_each_feasible_device_is_compared_once_at_its_cheapest(
     make_candidate: MakeCandidate, make_demand: MakeDemand
 ) -> None:
-    candidates = [make_candidate("a"), make_candidate("b", memory=1e9), make_candidate("c", spot=True)]
-    assert order_of([one.row for one in plan_rows(candidates, make_demand(), TEXTS)]) == ()
+    candidates = [
+        make_candidate("a"),
+        make_candidate("b", memory=1e9),
+        make_candidate("c", spot=True, usd=0.5),
+        make_candidate("c"),
+    ]
+    (only,) = order_of([one.row for one in plan_rows(candidates, make_demand(), TEXTS)])
+    assert (only.device, only.against) == ("c spot", "a")

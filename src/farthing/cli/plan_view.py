@@ -147,10 +147,14 @@ def _replaced_line(plan: Plan, feasible: list[PlanRow]) -> list[str]:
 def _filled_line(plan: Plan) -> list[str]:
     filled, share = plan.filled, plan.demand.batch_share
     if filled is None:
-        return ["no step of what can wait fits beside the online texts under this target"] if share else []
+        return []
+    where = f"on {filled.replicas} × {filled.device} beside the others, in steps of "
+    if filled.replicas_apart:
+        where = f"on {filled.replicas_apart} of the {filled.replicas} × {filled.device}, apart from the others: in their "
+        where += "idle time they would take as many, or no step of theirs fits under the target; steps of "
     return [
-        f"the {share:.0%} that can wait run on {filled.replicas} × {filled.device} beside the others, in steps of "
-        f"{format_seconds(filled.filler_step_s)} ({format_amount(filled.filler_step_tokens)} tokens, "
+        f"the {share:.0%} that can wait run {where}{format_seconds(filled.filler_step_s)} "
+        f"({format_amount(filled.filler_step_tokens)} tokens, "
         f"{filled.efficiency:.0%} of the saturated throughput), p99 {format_seconds(filled.p99_s)}: "
         f"{cents(filled.usd_per_million_tokens)} ¢ per 1M tokens, against "
         f"{cents(filled.usd_per_million_tokens_before)} ¢ and {filled.replicas_before} if all were online"

@@ -159,8 +159,10 @@ class Filled:
     Attributes:
         device: whose idle time they fill.
         replicas: of that device.
+        replicas_apart: those among them that only run batch work, where no step of it fits beside the online texts or
+            filling idle time would take as many; 0 where it fills idle time.
         replicas_before: of that device if all texts were online.
-        filler_step_s: length of one step of batch work, so chosen that the target still holds.
+        filler_step_s: length of one step of batch work, beside online texts so chosen that the target still holds.
         filler_step_tokens: tokens of such a step.
         efficiency: its throughput over that of a saturated step.
         p99_s: 99th percentile of the online texts with the filler, simulated.
@@ -170,6 +172,7 @@ class Filled:
 
     device: str
     replicas: int
+    replicas_apart: int
     replicas_before: int
     filler_step_s: float
     filler_step_tokens: int

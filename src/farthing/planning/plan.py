@@ -160,19 +160,16 @@ def plan(
         field.candidates, demand, texts, max_usd_per_hour=max_usd_per_hour, notify=notify or (lambda _: None)
     )
     offers = api_offers(prices, tokenizer, day, demand.tokens_per_day, batch_share=demand.batch_share)
-    best = served[0] if served[0].row.feasible else None
     idle = bursts = ups_and_downs = None
-    if best is not None and demand.batch_share:
-        from farthing.planning.filling import filled
+    if demand.batch_share:
+        from farthing.planning.filling import fill
 
-        found = filled(best, demand, max_usd_per_hour)
-        if found is not None:
-            idle, served[0] = found
+        idle, served = fill(served, demand, max_usd_per_hour)
+    best = served[0] if served[0].row.feasible else None
     if best is not None and arrivals is not None:
         from farthing.planning.replay import followed, replayed
 
-        step_s = None if idle is None else idle.filler_step_s
-        bursts = replayed(best, arrivals.truncated(limit.tokens), demand, step_s)
+        bursts = replayed(best, arrivals.truncated(limit.tokens), demand, idle)
         ups_and_downs = followed(best, arrivals, demand)
     rows = rows_of(served)
     even = break_evens(best, offers, demand) if best is not None else ()

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from math import ceil
 
-from farthing.planning.answer import Following, PlanDemand, Replay
+from farthing.planning.answer import Filled, Following, PlanDemand, Replay
 from farthing.planning.asked.trace import PEAK_WINDOW_S, Trace
 from farthing.planning.replicas.waiting import latencies_s, quantile_s, smallest
 from farthing.planning.rows import Served, fewest_replicas
@@ -22,17 +22,18 @@ SEED = 0
 """Which texts can wait is drawn; the same every time."""
 
 
-def replayed(best: Served, trace: Trace, demand: PlanDemand, filler_step_s: float | None) -> Replay | None:
+def replayed(best: Served, trace: Trace, demand: PlanDemand, idle: Filled | None) -> Replay | None:
     """Return what the texts of a trace wait for the planned replicas; None when fewer than two cannot wait.
 
     Args:
         best: the planned row.
         trace: arrivals and lengths, which the model takes.
-        demand: target, and the share of the texts that can wait: they are drawn and left out, and batch work of
-            `filler_step_s` stands in for them.
-        filler_step_s: seconds of a step of batch work; None for none.
+        demand: target, and the share of the texts that can wait: they are drawn and left out.
+        idle: how those run: steps of batch work stand in for them, or replicas apart are left out.
     """
-    planned = best.row.replicas
+    planned, filler_step_s = best.row.replicas, None
+    if idle is not None and planned is not None:
+        planned, filler_step_s = planned - idle.replicas_apart, None if idle.replicas_apart else idle.filler_step_s
     rng = random.Random(SEED)
     online = [
         pair

@@ -37,11 +37,12 @@ BoundBy = Literal["device", "host", "latency", "memory"]
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A candidate, its replica, and the row that they make."""
+    """A candidate, its replica, the row that they make, and what was simulated: replicas and what they make wait."""
 
     candidate: Candidate
     station: Station
     row: PlanRow
+    known: tuple[int, Waited] | None = None
 
 
 def plan_rows(
@@ -73,7 +74,7 @@ def plan_rows(
             stations[key] = station(candidate.steps, candidate.host, lengths)
         replica = stations[key]
         served.append(Served(candidate, replica, _row(candidate, replica, demand, max_usd_per_hour)))
-    served.sort(key=_rank)
+    served.sort(key=rank)
     known: dict[tuple[str, str], tuple[int, Waited]] = {}
     named = served[0].candidate.named
     for place, one in enumerate(served[: SIMULATED_NAMED if named else SIMULATED_ROWS]):
@@ -84,12 +85,11 @@ def plan_rows(
         if key not in known:
             notify(f"simulating {one.row.replicas} × {one.row.device}")
             known[key] = fewest_simulated(one.station, demand, one.row.replicas)
-        row = _row(one.candidate, one.station, demand, max_usd_per_hour, known[key])
-        served[place] = replace(one, row=row)
-    return sorted(served, key=_rank)
+        served[place] = with_replicas(one, demand, known[key], max_usd_per_hour)
+    return sorted(served, key=rank)
 
 
-def _rank(one: Served) -> tuple[bool, float, str]:
+def rank(one: Served) -> tuple[bool, float, str]:
     usd = one.row.usd_per_million_tokens
     return not one.row.feasible, usd.mid if usd else float("inf"), one.row.device
 
@@ -238,11 +238,12 @@ def _bound_by(replica: Station, texts_per_s: float, count: int) -> BoundBy:
     return "host" if replica.host_s > replica.device_s.mid else "device"
 
 
-def with_filler(
-    best: Served, demand: PlanDemand, replicas: int, waited: Waited, max_usd_per_hour: float | None
+def with_replicas(
+    one: Served, demand: PlanDemand, known: tuple[int, Waited], max_usd_per_hour: float | None
 ) -> Served:
     """Return a candidate with the row of so many replicas, whose waits are known; over the budget it is infeasible."""
-    return replace(best, row=_row(best.candidate, best.station, demand, max_usd_per_hour, (replicas, waited)))
+    row = _row(one.candidate, one.station, demand, max_usd_per_hour, known)
+    return replace(one, row=row, known=known)
 
 
 def rows_of(served: Sequence[Served]) -> tuple[PlanRow, ...]:

@@ -24,12 +24,18 @@ _WITHIN = f"{BATCH_ENDPOINT_S / SECONDS_PER_HOUR:g} hours"
 
 
 def order_of(rows: Sequence[PlanRow]) -> tuple[Order, ...]:
-    """Return whether the cheapest row stays ahead of the next ones over the intervals of prices and step times.
+    """Return whether the cheapest row stays ahead of the next devices over the intervals of prices and step times.
+
+    A device counts once, at its cheapest: whether two offers of one change places is no news.
 
     Args:
         rows: rows in order of cost.
     """
-    ranked = [row for row in rows if row.feasible and not row.spot]
+    cheapest: dict[str, PlanRow] = {}
+    for row in rows:
+        if row.feasible:
+            cheapest.setdefault(row.device, row)
+    ranked = list(cheapest.values())
     return tuple(_order(ranked[0], other) for other in ranked[1 : 1 + MOST_COMPARED])
 
 
@@ -39,13 +45,18 @@ def _order(best: PlanRow, other: PlanRow) -> Order:
     assert theirs is not None
     low = None if own.high is None else theirs.low / own.high
     return Order(
-        device=best.device,
-        against=other.device,
+        device=named(best),
+        against=named(other),
         ratio=theirs.mid / own.mid,
         low=low,
         high=None if theirs.high is None else theirs.high / own.low,
         stays=low is not None and low >= 1,
     )
+
+
+def named(row: PlanRow | CorpusRow) -> str:
+    """Return what a row is called in a sentence."""
+    return f"{row.device} spot" if row.spot else row.device
 
 
 def same_model(api: ApiOffer, model: str) -> bool:
@@ -67,7 +78,7 @@ def verdict(
     if best is None or best.usd_per_million_tokens is None or best.usd_per_month is None:
         return f"No device keeps {target}. {_apis(model, apis, None)}"
     usd = best.usd_per_million_tokens
-    what = f"{best.devices} × {best.device}{' spot' if best.spot else ''}"
+    what = f"{best.devices} × {named(best)}"
     own = (
         f"Cheapest that keeps {target}: {what} at {best.provider}, {format_usd(best.usd_per_month)} a month, "
         f"{_cents(usd.mid)} per 1M tokens"
@@ -78,7 +89,7 @@ def verdict(
         own += f"; but {best.doubt}"
     following = next((row for row in rows if row is not best and row.feasible), None)
     if following is not None and following.usd_per_million_tokens is not None:
-        own += f"; next {following.device} at {_cents(following.usd_per_million_tokens.mid)}"
+        own += f"; next {named(following)} at {_cents(following.usd_per_million_tokens.mid)}"
     flips = [one.against for one in order if not one.stays]
     if flips:
         own += f"; {', '.join(flips)} may be cheaper, within what is known of prices and speeds"
@@ -134,7 +145,7 @@ def corpus_verdict(model: str, rows: Sequence[CorpusRow], apis: Sequence[ApiOffe
     most = best.usd_total.high
     between = f"{format_usd(best.usd_total.low)} to {format_usd(most)}" if most is not None else ""
     return (
-        f"Cheapest: {best.devices} × {best.device}{' spot' if best.spot else ''} at {best.provider}, "
+        f"Cheapest: {best.devices} × {named(best)} at {best.provider}, "
         f"{format_usd(best.usd_total.mid)} ({between}), {format_number(best.hours.mid)} hours (at most "
         f"{format_number(best.hours.high)}). {asked[:1].upper()}{asked[1:]}."
     )

@@ -194,7 +194,7 @@ def _one_by_one(arrivals: Arrivals, policy: Policy, servers: int, step_s: StepTi
 
 
 def _in_order(arrivals: Arrivals, policy: Policy, servers: int, step_s: StepTime | None) -> _Outcome:
-    """One class, no filler: what waits is a stretch of the arrivals, and so is each step. The result is `_general`'s."""
+    """One class, no filler: what waits is a stretch of the arrivals, so is each step; the result is `_general`'s."""
     assert step_s is not None  # steps of several texts
     times, sizes = arrivals.times_s, arrivals.sizes
     lanes = servers if policy.takes == "share" else 1
@@ -204,14 +204,10 @@ def _in_order(arrivals: Arrivals, policy: Policy, servers: int, step_s: StepTime
     free = [times[0]] * servers
     texts, arrived, served, busy_s = len(times), 0, 0, 0.0
     while served < texts:
-        now = free[0]
-        if now < times[served]:
-            now = times[served]
+        now = max(free[0], times[served])
         while arrived < texts and times[arrived] <= now:
             arrived += 1
-        end = served - (served - arrived) // lanes
-        if end > served + most:
-            end = served + most
+        end = min(served + most, served - (served - arrived) // lanes)
         filled, last = sizes[served], served + 1
         while last < end and (filled := filled + sizes[last]) <= size:
             last += 1

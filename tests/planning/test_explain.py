@@ -76,20 +76,23 @@ def test_half_the_bytes_per_value_is_faster() -> None:
     assert explain(QWEN3, dtype="fp8").seconds.step < explain(QWEN3).seconds.step
 
 
-def test_local_with_calibrations() -> None:
-    e = explain(MINILM, device="local", length=128, batch=16, calibration=CALIBRATION)
-    measured = explain(
-        MINILM,
-        device="local",
-        length=128,
-        batch=16,
-        calibration=CALIBRATION,
-        model_calibration=MODEL_CALIBRATION,
-        usd_per_hour=0.1,
-    )
+def test_local_with_calibrations(tmp_path: Path) -> None:
+    alone, both = written(tmp_path, None), written(tmp_path, name="both.json")
+    e = explain(MINILM, device="local", length=128, batch=16, calibration=alone)
+    measured = explain(MINILM, device="local", length=128, batch=16, calibration=both, usd_per_hour=0.1)
     assert (e.device, e.dtype, e.usd_per_hour.value) == ("local", "fp32", None)
     assert measured.seconds.step == pytest.approx(0.4)
     assert measured.usd_per_million_tokens.at_100_percent == pytest.approx(0.1 / (10_240 * 3600) * 1e6)
+
+
+def test_the_host_is_that_of_the_server_asked_for() -> None:
+    ours = explain(MINILM, today=TODAY).host
+    theirs = explain(MINILM, server="vllm", today=TODAY).host
+    assert "assumed" in ours.source
+    assert "published for one vLLM process" in theirs.source
+    assert theirs.busy_s > 2 * ours.busy_s
+    four = explain(MINILM, server="vllm", host_threads=4, today=TODAY).host
+    assert four.busy_s == pytest.approx(theirs.busy_s / 4)
 
 
 @pytest.mark.parametrize(("device", "dtype"), [("t4", "fp16"), ("v100", "fp16"), ("l4", "bf16")])
@@ -105,14 +108,16 @@ def test_a_model_that_does_not_fit() -> None:
     assert any("does not fit" in note for note in e.notes)
 
 
-def written(folder: Path, model: ModelCalibration | None = MODEL_CALIBRATION) -> Path:
-    path = folder / "calibration.json"
+def written(
+    folder: Path, model: ModelCalibration | None = MODEL_CALIBRATION, name: str = "calibration.json"
+) -> Path:
+    path = folder / name
     write_calibration_file(path, CALIBRATION, model)
     return path
 
 
 def test_a_calibration_file_says_how_fast_and_the_catalog_what_it_costs(tmp_path: Path) -> None:
-    e = explain(MINILM, device="l4", length=128, batch=16, calibration_file=written(tmp_path), today=TODAY)
+    e = explain(MINILM, device="l4", length=128, batch=16, calibration=written(tmp_path), today=TODAY)
     assert (e.device, e.dtype, e.basis) == ("l4", "fp32", "calibration")
     assert e.seconds.step == pytest.approx(0.4)
     assert e.usd_per_hour.value is not None
@@ -121,12 +126,12 @@ def test_a_calibration_file_says_how_fast_and_the_catalog_what_it_costs(tmp_path
 
 
 def test_a_calibration_file_alone_is_of_a_local_device(tmp_path: Path) -> None:
-    e = explain(MINILM, length=128, calibration_file=str(written(tmp_path)), today=TODAY)
+    e = explain(MINILM, length=128, calibration=str(written(tmp_path)), today=TODAY)
     assert (e.device, e.energy, e.usd_per_hour.value) == ("local", None, None)
 
 
 def test_a_calibration_file_of_the_machine_alone(tmp_path: Path) -> None:
-    e = explain(QWEN3, length=128, calibration_file=written(tmp_path, None), today=TODAY)
+    e = explain(QWEN3, length=128, calibration=written(tmp_path, None), today=TODAY)
     assert e.basis == "calibration"
     assert "model itself not measured" in e.basis_source
 
@@ -136,20 +141,15 @@ def test_a_calibration_file_of_the_machine_alone(tmp_path: Path) -> None:
     [
         ({"model": QWEN3}, r"calibration\.json: model\.model is 'all-MiniLM-L6-v2', not Qwen"),
         ({"dtype": "bf16"}, "calibrated in fp32, not in bf16"),
-        ({"calibration_file": "nowhere.json"}, r"nowhere\.json: cannot be read as JSON.*calibrate --output"),
+        ({"calibration": "nowhere.json"}, r"nowhere\.json: cannot be read as JSON.*calibrate --output"),
     ],
 )
 def test_a_calibration_file_that_cannot_be_used(
     tmp_path: Path, arguments: dict[str, Any], named: str
 ) -> None:
-    given = {"model": MINILM, "length": 128, "calibration_file": written(tmp_path), **arguments}
+    given = {"model": MINILM, "length": 128, "calibration": written(tmp_path), **arguments}
     with pytest.raises(InputError, match=named):
         explain(**given)
-
-
-def test_calibrations_say_nothing_of_other_devices() -> None:
-    here: dict[str, Any] = {"calibration": CALIBRATION, "model_calibration": MODEL_CALIBRATION}
-    assert explain(MINILM, length=128, today=TODAY, **here) == explain(MINILM, length=128, today=TODAY)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,8 @@ def test_calibrations_say_nothing_of_other_devices() -> None:
         ({"device": "a100-80g", "dtype": "fp8"}, "a100-80g has no fp8"),
         ({"device": "tpu"}, "unknown device 'tpu'.*local"),
         ({"device": "local", "dtype": "int8"}, "not calibrated in int8 yet: run `farthing calibrate"),
-        ({"device": "local", "calibration": CALIBRATION, "dtype": "bf16"}, "fp32, not in bf16"),
+        ({"server": "triton"}, "unknown server 'triton': use one of farthing, tei"),
+        ({"host_threads": 0}, "host threads is 0"),
         ({"usd_per_hour": -1.0}, "USD per hour"),
         ({"usd_per_hour": float("nan")}, "USD per hour"),
         ({"utilization": 0.0}, "utilization"),

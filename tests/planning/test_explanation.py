@@ -15,6 +15,7 @@ from farthing.planning.explanation import Explanation
 from farthing.planning.one_pass import build_explanation
 from farthing.theory.devices import ModelCalibration
 from farthing.theory.families.configs import shape_from_config
+from farthing.theory.host import host_path
 from farthing.theory.pricing import RentalPrice
 from farthing.theory.roofline import Rates, calibrated_rates, datasheet_rates
 from farthing.theory.shapes import ModelShape
@@ -37,7 +38,9 @@ def explained(
     **changes: Any,
 ) -> Explanation:
     arguments: dict[str, Any] = {"model": "m", "batch": 4, "length": 128, **changes}
-    return build_explanation(StepModel(shape, rates, model_calibration), **arguments)
+    return build_explanation(
+        StepModel(shape, rates, model_calibration), host_path(model_calibration), **arguments
+    )
 
 
 def test_the_documented_keys() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from farthing.planning.answer import Following, PlanDemand
 from farthing.planning.asked.trace import Trace
-from farthing.planning.candidates import Candidate
+from farthing.planning.devices.candidates import Candidate
 from farthing.planning.filling import filled
 from farthing.planning.replay import followed, replayed
 from farthing.planning.rows import Served, fewest_replicas, plan_rows

@@ -25,11 +25,12 @@ from farthing.cli import options
 )
 @click.option(
     "--calibration",
-    "calibration_file",
     type=click.Path(dir_okay=False),
     metavar="FILE",
     help="What `farthing calibrate --output FILE` measured there, instead of the datasheet.",
 )
+@options.server
+@options.host_threads
 @click.option(
     "--usd-per-hour", type=click.FloatRange(min=0), help="Price of the device.", show_default="catalog"
 )
@@ -44,7 +45,9 @@ def explain(
     length: int | None,
     batch: int,
     dtype: str | None,
-    calibration_file: str | None,
+    calibration: str | None,
+    server: str,
+    host_threads: int | None,
     usd_per_hour: float | None,
     utilization: float | None,
     plot: str | None,
@@ -69,7 +72,9 @@ def explain(
         dtype=dtype,
         usd_per_hour=usd_per_hour,
         utilization=utilization,
-        calibration_file=calibration_file,
+        calibration=calibration,
+        server=server,
+        host_threads=host_threads,
     )
     if plot is not None:
         from farthing.report.roofline_plot import draw_roofline

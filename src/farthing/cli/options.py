@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 import click
 
 from farthing.errors import InputError
+from farthing.theory.host import DEFAULT_SERVER, SERVERS
 
 if TYPE_CHECKING:
     from farthing.theory.dtypes import Dtype
@@ -38,6 +39,15 @@ usd_per_hour = click.option(
     type=click.FloatRange(min=0),
     help="Price of the device.",
     show_default="from the configuration",
+)
+server = click.option(
+    "--server",
+    type=click.Choice(tuple(SERVERS)),
+    default=DEFAULT_SERVER,
+    help="Server before the devices, for what each request costs its processor.",
+)
+host_threads = click.option(
+    "--host-threads", type=int, help="Threads of it beside each device.", show_default="published"
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from farthing.cli import options
-from farthing.theory.host import DEFAULT_SERVER, SERVERS
+from farthing.theory.host import DEFAULT_SERVER
 
 if TYPE_CHECKING:
     from farthing.planning.answer import Plan
@@ -116,13 +116,8 @@ def _amount(given: str) -> float:
     help="What `farthing calibrate --output FILE` wrote on the one device in --devices.",
     show_default="local: what is kept",
 )
-@click.option(
-    "--server",
-    type=click.Choice(tuple(SERVERS)),
-    default=DEFAULT_SERVER,
-    help="Server before the devices, for what each request costs its processor.",
-)
-@click.option("--host-threads", type=int, help="Threads of it beside each device.", show_default="published")
+@options.server
+@options.host_threads
 @click.option(
     "--texts-per-request", type=int, default=1, help="Texts that come, and are waited for, together."
 )

@@ -150,8 +150,10 @@ def _filled_line(plan: Plan) -> list[str]:
         return []
     where = f"on {filled.replicas} × {filled.device} beside the others, in steps of "
     if filled.replicas_apart:
-        where = f"on {filled.replicas_apart} of the {filled.replicas} × {filled.device}, apart from the others: in their "
-        where += "idle time they would take as many, or no step of theirs fits under the target; steps of "
+        where = (
+            f"on {filled.replicas_apart} of the {filled.replicas} × {filled.device}, apart from the others (no step "
+            "of theirs fits under the target, or filling idle time takes as many), in steps of "
+        )
     return [
         f"the {share:.0%} that can wait run {where}{format_seconds(filled.filler_step_s)} "
         f"({format_amount(filled.filler_step_tokens)} tokens, "

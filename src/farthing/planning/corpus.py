@@ -11,7 +11,7 @@ from math import ceil
 from typing import Any
 
 from farthing.planning.answer import ApiOffer, PaddingWaste, PlanLengths, UsdInterval
-from farthing.planning.candidates import Candidate
+from farthing.planning.devices.candidates import Candidate
 from farthing.planning.replicas.station import station
 from farthing.planning.replicas.waiting import MOST_REPLICAS
 from farthing.theory.lengths import LengthDistribution

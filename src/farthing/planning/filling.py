@@ -19,6 +19,7 @@ from farthing.planning.rows import (
 )
 from farthing.theory.pricing import SECONDS_PER_DAY, usd_per_million_tokens
 
+
 def fill(
     served: Sequence[Served], demand: PlanDemand, max_usd_per_hour: float | None = None
 ) -> tuple[Filled | None, list[Served]]:
@@ -40,9 +41,7 @@ def fill(
     return done.get(id(rows[0].candidate)), rows
 
 
-def filled(
-    best: Served, demand: PlanDemand, max_usd_per_hour: float | None = None
-) -> tuple[Filled, Served]:
+def filled(best: Served, demand: PlanDemand, max_usd_per_hour: float | None = None) -> tuple[Filled, Served]:
     """Return the fewest devices that serve the online texts in time and do all others too, and the row with those.
 
     The others run in idle time. A step of V seconds delays the online texts that come during it by at most V·(1 + ρ); V
@@ -58,9 +57,7 @@ def filled(
     least = max(known[0], ceil(demand.texts_per_s * replica.full_text_s / BATCH_HEADROOM))
     for count in range(least, known[0] + apart):
         before_s = known[1].p99_s if count == known[0] else simulated(replica, rate, count).p99_s
-        texts = _texts_within(
-            replica, (demand.p99_s - before_s) / (1 + rate * replica.full_text_s / count)
-        )
+        texts = _texts_within(replica, (demand.p99_s - before_s) / (1 + rate * replica.full_text_s / count))
         if not texts:
             continue
         step_s = replica.mean_step_s(texts)

@@ -21,7 +21,7 @@ from farthing.theory.dtypes import DTYPE_BYTES
 from farthing.theory.energy import energy_per_million_tokens
 from farthing.theory.flops import article_flops, forward_flops, linear_flops_per_token, operations
 from farthing.theory.generation import generation
-from farthing.theory.host import HostPath, host_path
+from farthing.theory.host import HostPath
 from farthing.theory.pricing import RentalPrice, usd_per_million_tokens
 from farthing.theory.roofline import (
     arithmetic_intensity,
@@ -41,6 +41,7 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 def build_explanation(
     steps: StepModel,
+    host: HostPath,
     *,
     model: str,
     batch: int,
@@ -54,6 +55,7 @@ def build_explanation(
     Args:
         steps: the model on the device. Of measured rates, each of several streams is taken to get an equal
             share.
+        host: the host before it.
         model: name of the model, to be shown.
         batch: texts per pass.
         length: tokens per text.
@@ -78,8 +80,7 @@ def build_explanation(
     intensity = arithmetic_intensity(flops.total, moved)
     ridge = ridge_point(rates.peak_flops_per_s, rates.bandwidth_bytes_per_s)
     usd_per_hour = None if price is None else price.value
-    path = host_path(steps.model_calibration)
-    host = _host(path, steps, length, usd_per_hour)
+    beside = _host(host, steps, length, usd_per_hour)
 
     def per_million(share: float | None) -> float | None:
         if usd_per_hour is None or share is None:
@@ -125,10 +126,10 @@ def build_explanation(
         tokens_per_s=tokens_per_s,
         saturation_tokens=saturated_at,
         saturated_tokens_per_s=steps.tokens_per_s(length),
-        batches=_batches(steps, length, path, usd_per_hour, saturated_at // length),
-        host=host,
+        batches=_batches(steps, length, host, usd_per_hour, saturated_at // length),
+        host=beside,
         generation=generation(steps, length, BATCHES, usd_per_hour),
-        energy=energy_per_million_tokens(power_w, min(tokens_per_s, path.tokens_per_s(length))),
+        energy=energy_per_million_tokens(power_w, min(tokens_per_s, host.tokens_per_s(length))),
         rates=rates,
         usd_per_hour=_hourly(price),
         utilization=utilization,
@@ -137,7 +138,7 @@ def build_explanation(
             at_10_percent=per_million(0.1),
             at_utilization=per_million(utilization),
         ),
-        notes=_notes(steps, batch, length, price=price, needed_bytes=needed, host=host),
+        notes=_notes(steps, batch, length, price=price, needed_bytes=needed, host=beside),
     )
 
 

@@ -33,7 +33,10 @@ def replayed(best: Served, trace: Trace, demand: PlanDemand, idle: Filled | None
     """
     planned, filler_step_s = best.row.replicas, None
     if idle is not None and planned is not None:
-        planned, filler_step_s = planned - idle.replicas_apart, None if idle.replicas_apart else idle.filler_step_s
+        planned, filler_step_s = (
+            planned - idle.replicas_apart,
+            None if idle.replicas_apart else idle.filler_step_s,
+        )
     rng = random.Random(SEED)
     online = [
         pair

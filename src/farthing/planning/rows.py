@@ -8,7 +8,7 @@ from math import ceil
 from typing import Literal
 
 from farthing.planning.answer import PlanDemand, PlanRow, UsdInterval
-from farthing.planning.candidates import ACTIVATIONS_ERROR, Candidate
+from farthing.planning.devices.candidates import ACTIVATIONS_ERROR, Candidate
 from farthing.planning.replicas.station import Station, station
 from farthing.planning.replicas.waiting import (
     MOST_REPLICAS,
@@ -90,6 +90,7 @@ def plan_rows(
 
 
 def rank(one: Served) -> tuple[bool, float, str]:
+    """Return what rows are sorted by: the feasible ones first, the cheapest of them first."""
     usd = one.row.usd_per_million_tokens
     return not one.row.feasible, usd.mid if usd else float("inf"), one.row.device
 

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast, get_args
 
 from farthing.catalog import facts
-from farthing.catalog.lookups import LOCAL, default_dtype, device_price, find_device, offers_of
-from farthing.catalog.rows import CatalogDevice, RentalQuote
+from farthing.catalog.lookups import LOCAL, device_price, find_device, offers_of
+from farthing.catalog.rows import RentalQuote
 from farthing.errors import InputError
-from farthing.theory.devices import Calibration, ModelCalibration
-from farthing.theory.dtypes import DTYPE_BYTES, Dtype
-from farthing.theory.host import DEFAULT_SERVER, SERVERS, HostPath, bulk_host_path, host_path
-from farthing.theory.pricing import SPOT_TERMS, RentalPrice, check_positive, given_price, spot_usd_per_hour
-from farthing.theory.roofline import (
-    USABLE_MEMORY_SHARE,
-    calibrated_rates,
-    datasheet_rates,
-    memory_needed_bytes,
+from farthing.planning.devices.on_device import (
+    Measured,
+    asked_dtype,
+    check_server,
+    kept_measured,
+    read_measured,
+    steps_on,
 )
+from farthing.theory.dtypes import DTYPE_BYTES
+from farthing.theory.host import DEFAULT_SERVER, HostPath, bulk_host_path, host_path
+from farthing.theory.pricing import SPOT_TERMS, RentalPrice, check_positive, given_price, spot_usd_per_hour
+from farthing.theory.roofline import memory_needed_bytes
 from farthing.theory.shapes import ModelShape
 from farthing.theory.steps import StepModel
 from farthing.units import SECONDS_PER_HOUR, format_si
@@ -36,8 +37,6 @@ MEMORY = "from memory"
 ACTIVATIONS_ERROR = 2.4
 """How much more than the least the activations of real runners take. Source: of published peaks of memory at batch 64,
 16 to 58 % were not what was reckoned (docs/facts.md, Memory): 1 / (1 − .58)."""
-
-_Measured = tuple[Calibration, ModelCalibration | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,27 +113,14 @@ class DeviceChoice:
             return None if self.calibration is None else (LOCAL,)
         return tuple(dict.fromkeys(name.strip().lower() for name in self.devices))
 
-    @property
-    def wanted_dtype(self) -> Dtype | None:
-        """The dtype that is asked for; None for each device's own."""
-        return None if self.dtype == "auto" else cast("Dtype | None", self.dtype)
-
     def check(self) -> None:
         """Refuse what cannot be.
 
         Raises:
             InputError: it says what.
         """
-        if self.wanted_dtype is not None and self.dtype not in get_args(Dtype):
-            raise InputError(f"unknown dtype {self.dtype!r}: use one of {', '.join(get_args(Dtype))}")
-        if self.server not in SERVERS:
-            raise InputError(f"unknown server {self.server!r}: use one of {', '.join(SERVERS)}")
-        for option, count in (
-            ("host threads", self.host_threads),
-            ("texts per request", self.texts_per_request),
-        ):
-            if count is not None and count < 1:
-                raise InputError(f"{option} is {count}: give a whole number of at least 1")
+        asked_dtype(self.dtype)
+        check_server(self.server, self.host_threads, self.texts_per_request)
         if self.devices is not None and not self.devices:
             raise InputError("no device is named: leave devices out for all that have a price")
         single = self.names is not None and len(self.names) == 1
@@ -175,7 +161,7 @@ def find_candidates(
         InputError: a device, dtype or option is unknown or does not fit, or a named device has no price.
     """
     choice.check()
-    names, wanted = choice.names, choice.wanted_dtype
+    names, wanted = choice.names, asked_dtype(choice.dtype)
     measured = _measured(model, choice, names or ())
     catalog, quotes = facts.devices(), facts.rental_quotes()
     candidates: list[Candidate] = []
@@ -188,7 +174,7 @@ def find_candidates(
             continue
         if names is None and wanted is not None and wanted not in find_device(catalog, name).peak:
             continue
-        steps = _steps(shape, name, wanted, measured.get(name), catalog)
+        steps = steps_on(shape, name, wanted, measured.get(name), catalog)
         host = (
             bulk_host_path(steps.model_calibration, choice.host_threads)
             if in_bulk
@@ -221,40 +207,11 @@ def find_candidates(
     )
 
 
-def _measured(model: str, choice: DeviceChoice, names: Sequence[str]) -> dict[str, _Measured]:
+def _measured(model: str, choice: DeviceChoice, names: Sequence[str]) -> dict[str, Measured]:
     """Return device → what was measured of it: the file given, or what is kept of this machine."""
     if choice.calibration is not None:
-        from farthing.catalog.calibration_file import check_calibrated_model, read_calibration_file
-
-        measured = read_calibration_file(Path(choice.calibration))
-        check_calibrated_model(model, measured[1], choice.calibration)
-        return {names[0]: measured}
-    if LOCAL not in names:
-        return {}
-    from farthing.catalog.calibrations import kept_calibration, load_model_calibration
-
-    machine = kept_calibration(choice.wanted_dtype, model=model)
-    return {LOCAL: (machine, load_model_calibration(model, machine))}
-
-
-def _steps(
-    shape: ModelShape,
-    name: str,
-    dtype: Dtype | None,
-    measured: _Measured | None,
-    catalog: Sequence[CatalogDevice],
-) -> StepModel:
-    if measured is not None:
-        machine, model = measured
-        if dtype is not None and dtype != machine.dtype:
-            raise InputError(f"the calibration is in {machine.dtype}, not in {dtype}: leave the dtype out")
-        rates = calibrated_rates(machine, name)
-        if name != LOCAL:
-            memory = find_device(catalog, name).memory.value
-            rates = replace(rates, memory_bytes=memory * USABLE_MEMORY_SHARE)
-        return StepModel(shape, rates, model)
-    device = find_device(catalog, name)
-    return StepModel(shape, datasheet_rates(device.spec, dtype or default_dtype(device)))
+        return {names[0]: read_measured(choice.calibration, model)}
+    return {LOCAL: kept_measured(model, asked_dtype(choice.dtype))} if LOCAL in names else {}
 
 
 def _prices(
@@ -289,7 +246,7 @@ def _prices(
     return found
 
 
-def _measured_notes(measured: dict[str, _Measured]) -> list[str]:
+def _measured_notes(measured: dict[str, Measured]) -> list[str]:
     """Return which step times are measured ones, and where."""
     notes = []
     for name, (machine, model) in measured.items():

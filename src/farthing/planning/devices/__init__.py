@@ -1,0 +1,1 @@
+"""Which devices could run a model: their step times, hosts and prices."""

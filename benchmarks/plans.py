@@ -22,8 +22,8 @@ from farthing.planning.replicas.waiting import MOST_TEXTS, least_texts, simulate
 from farthing.planning.rows import fewest_replicas, fewest_simulated
 from farthing.theory.host import SERVERS
 from farthing.theory.lengths import PROFILES, fixed_length, profile_lengths
-from farthing.theory.roofline import datasheet_rates
-from farthing.theory.steps import StepModel
+from farthing.theory.time.roofline import datasheet_rates
+from farthing.theory.time.steps import StepModel
 from results_file import save
 
 MODELS = ("all-MiniLM-L6-v2", "bge-small-en-v1.5", "bge-m3", "Qwen3-Embedding-0.6B", "Qwen3-Embedding-8B")

@@ -22,8 +22,8 @@ from farthing.planning.replicas.station import station
 from farthing.theory.dtypes import Dtype
 from farthing.theory.host import host_path
 from farthing.theory.lengths import fixed_length
-from farthing.theory.roofline import datasheet_rates
-from farthing.theory.steps import Interval, StepModel
+from farthing.theory.time.roofline import datasheet_rates
+from farthing.theory.time.steps import Interval, StepModel
 from farthing.units import format_number
 
 PATH = Path(__file__).resolve().parent / "asked.md"

@@ -17,7 +17,7 @@ from farthing import Embedder
 from farthing.bulk.embed_file import embed_file
 from farthing.bulk.reading import open_source
 from farthing.cli.demo_texts import stdlib_docstrings
-from farthing.cli.receipt_view import render_receipt
+from farthing.cli.views.receipt_view import render_receipt
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from farthing.engine.torch.model import Model
 from farthing.engine.torch.ops import TorchOps
 from farthing.engine.torch.staging import Inputs
 from farthing.theory.generation import decode_operations, kv_cache_bytes
-from farthing.theory.roofline import arithmetic_intensity, bytes_moved, ridge_point, total_flops
+from farthing.theory.time.roofline import arithmetic_intensity, bytes_moved, ridge_point, total_flops
 from gpu_parts.bench import Bench
 from gpu_parts.matmuls import Peaks
 from gpu_parts.models import Subject, model_of

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from farthing.engine.torch.fp8 import REFUSED, runs_fp8, vector_error
-from farthing.theory.roofline import mfu
+from farthing.theory.time.roofline import mfu
 from farthing.theory.work import WorkCounter
 from gpu_parts.bench import Bench
 from gpu_parts.matmuls import Peaks

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from farthing.engine.torch.model import Model
-from farthing.theory.roofline import mfu
+from farthing.theory.time.roofline import mfu
 from farthing.theory.work import WorkCounter
 from gpu_parts.bench import Bench
 from gpu_parts.device import Kernel, Work

@@ -12,11 +12,11 @@ from typing import Any
 from farthing.catalog.load import load_devices
 from farthing.catalog.lookups import find_device
 from farthing.theory.devices import DeviceSpec
-from farthing.theory.efficiency import is_attention
 from farthing.theory.flops import forward_flops
 from farthing.theory.generation import generation
-from farthing.theory.roofline import datasheet_rates, mfu
-from farthing.theory.steps import StepModel
+from farthing.theory.time.efficiency import is_attention
+from farthing.theory.time.roofline import datasheet_rates, mfu
+from farthing.theory.time.steps import StepModel
 from gpu_parts.bench import Bench
 from gpu_parts.grid import cells
 from gpu_parts.models import Subject

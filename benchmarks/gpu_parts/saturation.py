@@ -10,7 +10,7 @@ from typing import Any
 
 from farthing.engine.contract import Ids
 from farthing.errors import InputError
-from farthing.theory.saturation import SATURATION, fit_step_line, saturation_tokens
+from farthing.theory.time.saturation import SATURATION, fit_step_line, saturation_tokens
 from gpu_parts.bench import Bench
 from gpu_parts.matmuls import Peaks
 from gpu_parts.models import Subject, forward_work

@@ -12,7 +12,7 @@ import torch
 
 from farthing.engine.contract import Ids, Lane
 from farthing.engine.torch.engine import TorchEngine
-from farthing.theory.roofline import mfu
+from farthing.theory.time.roofline import mfu
 from farthing.theory.work import WorkCounter
 from gpu_parts.models import Subject
 

@@ -22,9 +22,9 @@ from article_material import (
 from farthing.theory.flops import article_flops, attention_flops, forward_flops, linear_flops_per_token
 from farthing.theory.generation import decode_intensity_limit, generation, lm_head
 from farthing.theory.pricing import usd_per_million_tokens
-from farthing.theory.roofline import datasheet_rates
 from farthing.theory.shapes import ModelShape
-from farthing.theory.steps import StepModel
+from farthing.theory.time.roofline import datasheet_rates
+from farthing.theory.time.steps import StepModel
 
 BATCHES = (1, 8, 32, 128, 256)
 

@@ -35,7 +35,7 @@ from farthing.catalog.lookups import UNKNOWN_TOKENIZER
 from farthing.catalog.rows import CatalogDevice, Fact
 from farthing.errors import InputError, RowError
 from farthing.theory.families.configs import shape_from_config
-from farthing.theory.roofline import LEAST_SHARE, UNMEASURED_SHARE
+from farthing.theory.time.roofline import LEAST_SHARE, UNMEASURED_SHARE
 from farthing.units import UNITS, to_base
 
 DATA = Path(load.__file__).parent / "data"

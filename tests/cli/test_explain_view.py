@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from farthing.cli.explain_view import render_explanation
+from farthing.cli.views.explain_view import render_explanation
 from farthing.planning.explain import explain
 from farthing.planning.explanation import Explanation
 from farthing.units import format_si

@@ -14,7 +14,7 @@ from farthing.catalog.facts import Folders
 from farthing.catalog.live.refresh import RefreshedFile
 from farthing.catalog.load import load_api_prices, load_devices
 from farthing.cli.main import main
-from farthing.cli.prices_view import render_prices, render_refreshed
+from farthing.cli.views.prices_view import render_prices, render_refreshed
 from farthing.planning.prices import price_list
 
 TODAY = datetime.date(2026, 11, 21)

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from farthing.bulk.search import Hit
-from farthing.cli.hits_view import render_hits
-from farthing.cli.receipt_view import render_receipt, render_warnings
+from farthing.cli.views.hits_view import render_hits
+from farthing.cli.views.receipt_view import render_receipt, render_warnings
 from farthing.metering.receipt import (
     Cost,
     Elsewhere,

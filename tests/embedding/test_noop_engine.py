@@ -68,7 +68,7 @@ def test_latencies_are_the_simulators(takes: str, servers: int, classes: int) ->
     policy = Policy(
         servers=servers, max_batch_texts=64, max_batch_size=1024, takes="all" if takes == "all" else "share"
     )
-    simulated = simulate(Arrivals(times, lengths, kinds), policy, draw, step_s)
+    simulated = simulate(Arrivals(times, lengths, kinds), policy, step_s)
     ours = served(list(zip(times, ids, kinds, strict=True)), policy)
     np.testing.assert_allclose(ours, simulated.latencies_s, atol=1e-6, rtol=0)
     assert len(times) > 1.2 * sum(simulated.steps_of.values())  # or no policy would be needed

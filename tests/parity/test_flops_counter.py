@@ -28,8 +28,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from farthing.errors import UnsupportedModelError
 from farthing.theory.families.configs import shape_from_config
 from farthing.theory.flops import attention_pairs, forward_flops, operations
-from farthing.theory.roofline import total_flops
 from farthing.theory.shapes import ModelShape
+from farthing.theory.time.roofline import total_flops
 
 ENCODER = {
     "vocab_size": 50,

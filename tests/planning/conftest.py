@@ -11,8 +11,8 @@ from farthing.planning.devices.candidates import Candidate
 from farthing.theory.families.configs import shape_from_config
 from farthing.theory.host import SERVERS, HostPath
 from farthing.theory.pricing import RentalPrice
-from farthing.theory.roofline import datasheet_rates
-from farthing.theory.steps import StepModel
+from farthing.theory.time.roofline import datasheet_rates
+from farthing.theory.time.steps import StepModel
 from makers import QWEN3_06B, make_spec
 
 QWEN_06B = shape_from_config(QWEN3_06B, "a model of 0.6B")

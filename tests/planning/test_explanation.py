@@ -17,9 +17,9 @@ from farthing.theory.devices import ModelCalibration
 from farthing.theory.families.configs import shape_from_config
 from farthing.theory.host import host_path
 from farthing.theory.pricing import RentalPrice
-from farthing.theory.roofline import Rates, calibrated_rates, datasheet_rates
 from farthing.theory.shapes import ModelShape
-from farthing.theory.steps import StepModel
+from farthing.theory.time.roofline import Rates, calibrated_rates, datasheet_rates
+from farthing.theory.time.steps import StepModel
 from makers import MINILM, make_calibration, make_model_calibration, make_spec
 
 RATES = datasheet_rates(make_spec(), "bf16")

@@ -378,5 +378,5 @@ def test_the_simulator_is_a_loop_over_the_queue(
         else:
             free[server] += step_s([item.tokens for item in step])
             ends.update((item.key, free[server]) for item in step)
-    outcome = simulate(texts, policy, random.Random(0), step_s)
+    outcome = simulate(texts, policy, step_s)
     assert outcome.latencies_s == [ends[key] - time for key, time in enumerate(texts.times_s)]

@@ -16,7 +16,7 @@ def test_a_server_that_takes_its_share_leaves_the_rest_to_the_others() -> None:
 
     def latencies(takes: Literal["all", "share"]) -> list[float]:
         policy = Policy(servers=2, max_batch_texts=10, takes=takes)
-        done = simulate(arrivals, policy, random.Random(0), lambda sizes: 1.0 + 0.1 * len(sizes))
+        done = simulate(arrivals, policy, lambda sizes: 1.0 + 0.1 * len(sizes))
         return [round(seconds, 6) for seconds in done.latencies_s]
 
     assert latencies("share") == [1.1, 1.1, 2.2, 2.2, 2.1, 3.2]
@@ -30,6 +30,6 @@ def test_taking_all_on_a_shared_queue_is_far_worse_at_the_tail_than_taking_a_sha
 
     def p99(takes: Literal["all", "share"]) -> float:
         policy = Policy(servers=8, max_batch_texts=4, takes=takes)
-        return simulate(arrivals, policy, rng, lambda sizes: 0.05 + 0.3875 * len(sizes)).quantile_s(0.99)
+        return simulate(arrivals, policy, lambda sizes: 0.05 + 0.3875 * len(sizes)).quantile_s(0.99)
 
     assert p99("all") > 1.8 * p99("share")

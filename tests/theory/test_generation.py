@@ -19,9 +19,9 @@ from farthing.theory.generation import (
     kv_cache_bytes,
     lm_head,
 )
-from farthing.theory.roofline import bytes_moved, datasheet_rates, total_flops
 from farthing.theory.shapes import ModelShape
-from farthing.theory.steps import StepModel
+from farthing.theory.time.roofline import bytes_moved, datasheet_rates, total_flops
+from farthing.theory.time.steps import StepModel
 from makers import QWEN3_8B
 
 H100 = datasheet_rates(find_device(load_devices(), "h100-sxm").spec, "bf16")

@@ -15,11 +15,11 @@ HEAVY = ("torch", "numpy", "openvino", "transformers", "huggingface_hub", "pyarr
     [
         "farthing.theory.families.configs",
         "farthing.theory.flops",
-        "farthing.theory.roofline",
+        "farthing.theory.time.roofline",
         "farthing.theory.pricing",
         "farthing.planning.explanation",
         "farthing.planning.explain",
-        "farthing.cli.explain_view",
+        "farthing.cli.views.explain_view",
     ],
 )
 def test_import_is_light(module: str) -> None:

@@ -27,10 +27,10 @@ def demo(limit: int | None, usd_per_hour: float | None) -> None:
     from farthing.bulk.reading import open_source
     from farthing.bulk.search import search, texts_of_rows
     from farthing.cli.demo_texts import stdlib_docstrings
-    from farthing.cli.hits_view import render_hits
     from farthing.cli.output import console, side_console
     from farthing.cli.progress import JobProgress
-    from farthing.cli.receipt_view import render_receipt, render_warnings
+    from farthing.cli.views.hits_view import render_hits
+    from farthing.cli.views.receipt_view import render_receipt, render_warnings
     from farthing.embedding.embedder import Embedder
 
     screen = console()

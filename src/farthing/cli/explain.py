@@ -86,7 +86,7 @@ def explain(
 
         print_json(explanation.as_dict())
         return
-    from farthing.cli.explain_view import render_explanation
     from farthing.cli.output import console
+    from farthing.cli.views.explain_view import render_explanation
 
     render_explanation(explanation, console())

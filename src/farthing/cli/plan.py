@@ -146,11 +146,11 @@ def plan(model: str, as_json: bool, as_csv: bool, plot: str | None, **given: Any
         from farthing.planning.answer import Plan
 
         if isinstance(result, Plan):
-            from farthing.cli.plan_view import render_plan
+            from farthing.cli.views.plan_view import render_plan
 
             render_plan(result, console())
         else:
-            from farthing.cli.plan_corpus_view import render_corpus_plan
+            from farthing.cli.views.plan_corpus_view import render_corpus_plan
 
             render_corpus_plan(result, console())
 

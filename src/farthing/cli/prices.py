@@ -65,7 +65,7 @@ def prices(device: str | None, kind: RentalKind, only: str | None, refresh: bool
         print_json({**listed.as_dict(), "refreshed": [_plain(row) for row in refreshed] or None})
     else:
         from farthing.cli.output import console
-        from farthing.cli.prices_view import render_prices
+        from farthing.cli.views.prices_view import render_prices
 
         render_prices(listed, console(), quotes=device is not None)
 
@@ -74,7 +74,7 @@ def _refresh(day: datetime.date) -> tuple[RefreshedFile, ...]:
     """Read live prices, showing what is being read and what came of it."""
     from farthing.catalog.live.refresh import refresh_prices
     from farthing.cli.output import side_console, status
-    from farthing.cli.prices_view import render_refreshed
+    from farthing.cli.views.prices_view import render_refreshed
 
     screen = side_console()
     with status(screen, "reading live prices") as spinner:

@@ -43,8 +43,8 @@ def search(
     from farthing.bulk.records import shown
     from farthing.bulk.search import read_header, source_from_header, texts_of_rows
     from farthing.bulk.search import search as search_file
-    from farthing.cli.hits_view import render_hits
     from farthing.cli.output import console, print_json
+    from farthing.cli.views.hits_view import render_hits
     from farthing.embedding.embedder import Embedder
 
     header = read_header(embeddings)

@@ -10,8 +10,8 @@ from farthing.catalog.rows import ApiPrice, CatalogDevice, RentalQuote
 from farthing.metering.receipt import Elsewhere
 from farthing.theory.flops import operations
 from farthing.theory.pricing import RentalPrice, usd_per_million_tokens
-from farthing.theory.roofline import datasheet_rates, step_seconds
 from farthing.theory.shapes import ModelShape
+from farthing.theory.time.roofline import datasheet_rates, step_seconds
 from farthing.units import TOKENS_PER_MILLION
 
 DEVICES = ("h100-sxm", "rtx-4090")

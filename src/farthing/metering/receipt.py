@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from farthing.theory.roofline import mfu
+from farthing.theory.time.roofline import mfu
 from farthing.theory.work import Work
 from farthing.units import SECONDS_PER_HOUR, TOKENS_PER_MILLION
 

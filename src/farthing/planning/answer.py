@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from farthing.theory.steps import Interval
+    from farthing.theory.time.steps import Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

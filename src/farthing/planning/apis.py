@@ -12,7 +12,7 @@ from farthing.planning.replicas.station import Station
 from farthing.planning.replicas.waiting import approximated, smallest
 from farthing.planning.rows import Served
 from farthing.theory.pricing import DAYS_PER_MONTH, SECONDS_PER_DAY
-from farthing.theory.steps import Interval
+from farthing.theory.time.steps import Interval
 from farthing.units import SECONDS_PER_HOUR, TOKENS_PER_MILLION
 
 BATCH_ENDPOINT_S = SECONDS_PER_DAY

@@ -15,7 +15,7 @@ from farthing.planning.devices.candidates import Candidate
 from farthing.planning.replicas.station import station
 from farthing.planning.replicas.waiting import MOST_REPLICAS
 from farthing.theory.lengths import LengthDistribution
-from farthing.theory.steps import Interval
+from farthing.theory.time.steps import Interval
 from farthing.units import SECONDS_PER_HOUR, TOKENS_PER_MILLION, usd_format
 
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from farthing.theory.energy import Energy
 from farthing.theory.generation import Generation
-from farthing.theory.roofline import Rates
-from farthing.theory.steps import Basis, Bound, Interval
+from farthing.theory.time.roofline import Rates
+from farthing.theory.time.steps import Basis, Bound, Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

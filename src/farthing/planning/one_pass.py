@@ -23,7 +23,8 @@ from farthing.theory.flops import article_flops, forward_flops, linear_flops_per
 from farthing.theory.generation import generation
 from farthing.theory.host import HostPath
 from farthing.theory.pricing import RentalPrice, usd_per_million_tokens
-from farthing.theory.roofline import (
+from farthing.theory.shapes import ModelShape
+from farthing.theory.time.roofline import (
     arithmetic_intensity,
     bytes_moved,
     memory_needed_bytes,
@@ -31,8 +32,7 @@ from farthing.theory.roofline import (
     total_flops,
     weight_bytes,
 )
-from farthing.theory.shapes import ModelShape
-from farthing.theory.steps import Bound, StepModel
+from farthing.theory.time.steps import Bound, StepModel
 from farthing.units import format_number
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from farthing.errors import InputError
 from farthing.planning.explanation import BatchRow, Explanation, OperationShare
 from farthing.report import style
-from farthing.theory.efficiency import expected_efficiency
 from farthing.theory.generation import GenerationStep
+from farthing.theory.time.efficiency import expected_efficiency
 from farthing.units import format_count, format_seconds, format_si
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ It uses no formula, so that it can judge the closed forms of the theory.
 from __future__ import annotations
 
 import math
-import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapreplace
 from itertools import repeat
+from operator import add
 from typing import Literal
 
 from farthing.errors import InputError
@@ -24,11 +24,10 @@ StepTime = Callable[[Sequence[float]], float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How servers share the texts.
+    """How servers share the texts of one queue.
 
     Attributes:
         servers: number of servers, at least 1.
-        routing: `shared`: one queue for all servers; `random`: every text goes to a random server's own queue.
         max_batch_texts: most texts in a step, at least 1.
         max_batch_size: largest sum of sizes in a step, for example the saturation point in tokens; a single
             text may exceed it alone.
@@ -41,7 +40,6 @@ class Policy:
     """
 
     servers: int = 1
-    routing: Literal["shared", "random"] = "shared"
     max_batch_texts: int = 1
     max_batch_size: float = math.inf
     takes: Literal["all", "share"] = "all"
@@ -90,8 +88,8 @@ class Simulated:
         """
         if priority is None:
             return sorted(self.latencies_s)
-        classes = self.classes if self.classes is not None else repeat(0)
-        chosen = sorted(t for t, own in zip(self.latencies_s, classes) if own == priority)  # noqa: B905
+        of_class = zip(self.latencies_s, self.classes or repeat(0))  # noqa: B905
+        chosen = sorted(t for t, own in of_class if own == priority)
         if not chosen:
             raise InputError(f"class {priority}: no text is of that class")
         return chosen
@@ -107,25 +105,13 @@ class Simulated:
         latencies = self.latencies_of(priority)
         return latencies[max(0, math.ceil(quantile * len(latencies)) - 1)]
 
-    def mean_s(self, priority: int | None = None) -> float:
-        """Return the mean latency in seconds, of one class or of all.
 
-        Raises:
-            InputError: no text is of that class.
-        """
-        latencies = self.latencies_s if priority is None else self.latencies_of(priority)
-        return math.fsum(latencies) / len(latencies)
-
-
-def simulate(
-    arrivals: Arrivals, policy: Policy, rng: random.Random, step_s: StepTime | None = None
-) -> Simulated:
+def simulate(arrivals: Arrivals, policy: Policy, step_s: StepTime | None = None) -> Simulated:
     """Return what every text of `arrivals` waits under `policy`.
 
     Args:
         arrivals: the texts.
-        policy: servers, routing, batches, filler.
-        rng: draws the server of each text under random routing; nothing else is random.
+        policy: servers, batches, filler.
         step_s: seconds of a step from the sizes in it; None: texts run one at a time, and sizes are seconds.
 
     Raises:
@@ -134,74 +120,36 @@ def simulate(
     if step_s is None and policy.max_batch_texts > 1:
         raise InputError("simulation: batches need the seconds of a step: give step_s")
     in_order = arrivals.classes is None and policy.filler_step_s is None and not policy.free_batch_size
-    run = _general if not in_order else _one_by_one if policy.max_batch_texts == 1 else _in_order
-    if policy.routing == "shared" or policy.servers == 1:
-        everything = range(len(arrivals.times_s))
-        return _summed(arrivals, policy, [(everything, run(arrivals, policy, policy.servers, step_s))])
-    chosen = rng.choices(range(policy.servers), k=len(arrivals.times_s))
-    parts = []
-    for server in range(policy.servers):
-        rows = [row for row, own in enumerate(chosen) if own == server]
-        if rows:
-            classes = None if arrivals.classes is None else [arrivals.classes[row] for row in rows]
-            times, sizes = [arrivals.times_s[row] for row in rows], [arrivals.sizes[row] for row in rows]
-            parts.append((rows, run(Arrivals(times, sizes, classes), policy, 1, step_s)))
-    return _summed(arrivals, policy, parts)
+    return (_in_order if in_order else _general)(arrivals, policy, step_s)
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What servers with one queue did: latencies and seconds, and texts in a step → number of such steps."""
-
-    latencies_s: list[float]
-    busy_s: float
-    filler_s: float
-    steps_of: Mapping[int, int]
-
-
-def _summed(arrivals: Arrivals, policy: Policy, parts: Sequence[tuple[Sequence[int], _Outcome]]) -> Simulated:
-    """Return the result of servers that each served the given rows."""
-    latencies = [0.0] * len(arrivals.times_s)
-    steps_of: Counter[int] = Counter()
-    for rows, outcome in parts:
-        steps_of.update(outcome.steps_of)
-        for row, latency in zip(rows, outcome.latencies_s, strict=True):
-            latencies[row] = latency
-    end = max(time + latency for time, latency in zip(arrivals.times_s, latencies, strict=True))
+def _simulated(
+    arrivals: Arrivals,
+    policy: Policy,
+    latencies: Sequence[float],
+    busy_s: float,
+    filler_s: float,
+    steps_of: Mapping[int, int],
+) -> Simulated:
+    end = max(map(add, arrivals.times_s, latencies))
     server_seconds = policy.servers * (end - arrivals.times_s[0])
     return Simulated(
         latencies_s=latencies,
         classes=arrivals.classes,
-        utilization=sum(outcome.busy_s for _, outcome in parts) / server_seconds,
-        filler_share=sum(outcome.filler_s for _, outcome in parts) / server_seconds,
+        utilization=busy_s / server_seconds,
+        filler_share=filler_s / server_seconds,
         steps_of=steps_of,
     )
 
 
-def _one_by_one(arrivals: Arrivals, policy: Policy, servers: int, step_s: StepTime | None) -> _Outcome:
-    """One text at a time, one class, no filler: Lindley's recursion, with a heap for several servers.
-
-    Millions of texts take seconds, which long runs need; the result is `_general`'s.
-    """
-    seconds = arrivals.sizes if step_s is None else [step_s((size,)) for size in arrivals.sizes]
-    latencies: list[float] = []
-    heap = [-math.inf] * servers
-    for time, service in zip(arrivals.times_s, seconds, strict=True):
-        end = max(heap[0], time) + service
-        heapreplace(heap, end)
-        latencies.append(end - time)
-    return _Outcome(latencies, math.fsum(seconds), 0.0, {1: len(latencies)})
-
-
-def _in_order(arrivals: Arrivals, policy: Policy, servers: int, step_s: StepTime | None) -> _Outcome:
+def _in_order(arrivals: Arrivals, policy: Policy, step_s: StepTime | None) -> Simulated:
     """One class, no filler: what waits is a stretch of the arrivals, so is each step; the result is `_general`'s."""
-    assert step_s is not None  # steps of several texts
     times, sizes = arrivals.times_s, arrivals.sizes
-    lanes = servers if policy.takes == "share" else 1
+    lanes = policy.servers if policy.takes == "share" else 1
     size, most = policy.max_batch_size, policy.max_batch_texts
     latencies: list[float] = []
     steps_of: Counter[int] = Counter()
-    free = [times[0]] * servers
+    free = [times[0]] * policy.servers
     texts, arrived, served, busy_s = len(times), 0, 0, 0.0
     while served < texts:
         now = max(free[0], times[served])
@@ -211,7 +159,7 @@ def _in_order(arrivals: Arrivals, policy: Policy, servers: int, step_s: StepTime
         filled, last = sizes[served], served + 1
         while last < end and (filled := filled + sizes[last]) <= size:
             last += 1
-        seconds = step_s(sizes[served:last])
+        seconds = sizes[served] if step_s is None else step_s(sizes[served:last])
         done = now + seconds
         heapreplace(free, done)
         busy_s += seconds
@@ -221,20 +169,20 @@ def _in_order(arrivals: Arrivals, policy: Policy, servers: int, step_s: StepTime
         else:
             latencies += [done - time for time in times[served:last]]
         served = last
-    return _Outcome(latencies, busy_s, 0.0, steps_of)
+    return _simulated(arrivals, policy, latencies, busy_s, 0.0, steps_of)
 
 
-def _general(arrivals: Arrivals, policy: Policy, servers: int, step_s: StepTime | None) -> _Outcome:
+def _general(arrivals: Arrivals, policy: Policy, step_s: StepTime | None) -> Simulated:
     """Any policy: the server that is free first takes the next step, else it fills its time or waits for a text."""
     times, sizes, classes = arrivals.times_s, arrivals.sizes, arrivals.classes
     texts = len(times)
     queue = Queue[int](sizes.__getitem__, times.__getitem__, ageing_s=policy.ageing_s)
-    lanes = servers if policy.takes == "share" else 1
+    lanes = policy.servers if policy.takes == "share" else 1
     size, most, free_size = policy.max_batch_size, policy.max_batch_texts, policy.free_batch_size
     latencies = [0.0] * texts
     steps_of: Counter[int] = Counter()
     busy_s = filler_s = 0.0
-    free = [times[0]] * servers
+    free = [times[0]] * policy.servers
     arrived = served = 0
     while served < texts:
         now, known = free[0], arrived
@@ -263,4 +211,4 @@ def _general(arrivals: Arrivals, policy: Policy, servers: int, step_s: StepTime 
         served += len(rows)
         for row in rows:
             latencies[row] = end - times[row]
-    return _Outcome(latencies, busy_s, filler_s, steps_of)
+    return _simulated(arrivals, policy, latencies, busy_s, filler_s, steps_of)

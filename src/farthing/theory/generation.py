@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from farthing.theory.dtypes import DTYPE_BYTES
-from farthing.theory.efficiency import best_efficiency, expected_efficiency, is_attention, operation_s
 from farthing.theory.flops import Operation, operations
 from farthing.theory.pricing import usd_per_million_tokens
-from farthing.theory.roofline import arithmetic_intensity, bytes_moved, ridge_point, total_flops
 from farthing.theory.shapes import ModelShape
-from farthing.theory.steps import StepModel, kernel_count
+from farthing.theory.time.efficiency import best_efficiency, expected_efficiency, is_attention, operation_s
+from farthing.theory.time.roofline import arithmetic_intensity, bytes_moved, ridge_point, total_flops
+from farthing.theory.time.steps import StepModel, kernel_count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from farthing.errors import ModelError
 from farthing.theory.families.configs import shape_from_config
 from farthing.theory.flops import operations
-from farthing.theory.roofline import weight_bytes
+from farthing.theory.time.roofline import weight_bytes
 from makers import QWEN3_06B
 
 BASE: dict[str, Any] = {**QWEN3_06B, "vocab_size": 151936}

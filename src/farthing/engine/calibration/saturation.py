@@ -12,7 +12,7 @@ import numpy as np
 
 from farthing.engine.contract import Ids, Lane
 from farthing.errors import InputError
-from farthing.theory.saturation import fit_step_line, saturation_tokens
+from farthing.theory.time.saturation import fit_step_line, saturation_tokens
 
 _TEXT_TOKENS = 32
 _FIRST_TEXTS = 1

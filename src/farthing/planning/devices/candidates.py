@@ -22,9 +22,9 @@ from farthing.planning.devices.on_device import (
 from farthing.theory.dtypes import DTYPE_BYTES
 from farthing.theory.host import DEFAULT_SERVER, HostPath, bulk_host_path, host_path
 from farthing.theory.pricing import SPOT_TERMS, RentalPrice, check_positive, given_price, spot_usd_per_hour
-from farthing.theory.roofline import memory_needed_bytes
 from farthing.theory.shapes import ModelShape
-from farthing.theory.steps import StepModel
+from farthing.theory.time.roofline import memory_needed_bytes
+from farthing.theory.time.steps import StepModel
 from farthing.units import SECONDS_PER_HOUR, format_si
 
 EVERY = "all"

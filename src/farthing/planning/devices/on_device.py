@@ -13,9 +13,9 @@ from farthing.errors import InputError
 from farthing.theory.devices import Calibration, ModelCalibration
 from farthing.theory.dtypes import Dtype
 from farthing.theory.host import SERVERS
-from farthing.theory.roofline import USABLE_MEMORY_SHARE, calibrated_rates, datasheet_rates
 from farthing.theory.shapes import ModelShape
-from farthing.theory.steps import StepModel
+from farthing.theory.time.roofline import USABLE_MEMORY_SHARE, calibrated_rates, datasheet_rates
+from farthing.theory.time.steps import StepModel
 
 Measured = tuple[Calibration, ModelCalibration | None]
 

@@ -9,7 +9,7 @@ from math import sqrt
 
 from farthing.theory.host import HOST_ERROR, HostPath
 from farthing.theory.lengths import LengthDistribution
-from farthing.theory.steps import Interval, StepModel
+from farthing.theory.time.steps import Interval, StepModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

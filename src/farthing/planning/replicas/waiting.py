@@ -209,7 +209,7 @@ def latencies_s(
         max_batch_size=station.step_tokens,
         filler_step_s=filler_step_s,
     )
-    ran = simulate(Arrivals([done_s[row] for row in owners], sizes), policy, random.Random(0), station.step_s)
+    ran = simulate(Arrivals([done_s[row] for row in owners], sizes), policy, station.step_s)
     ends = [0.0] * len(requests)
     for row, latency in zip(owners, ran.latencies_s, strict=True):
         ends[row] = max(ends[row], latency)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from farthing.theory.flops import Operation
-from farthing.theory.roofline import Rates
+from farthing.theory.time.roofline import Rates
 
 MODEL_SHAPE_SHARE = 0.87
 """Share of the best matrix product of a device that the products of models reach when there are many tokens.

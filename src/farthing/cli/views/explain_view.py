@@ -8,8 +8,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from farthing.cli.explain_tables import batch_table, contrast_table, operation_table
 from farthing.cli.output import print_assumed
+from farthing.cli.views.explain_tables import batch_table, contrast_table, operation_table
 from farthing.planning.explanation import Explanation, HourlyPrice
 from farthing.units import (
     format_amount,

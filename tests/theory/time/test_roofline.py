@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from farthing.errors import InputError
 from farthing.theory.flops import article_flops, operations
-from farthing.theory.roofline import (
+from farthing.theory.time.roofline import (
     DATASHEET_ERROR,
     LEAST_SHARE,
     UNMEASURED_SHARE,

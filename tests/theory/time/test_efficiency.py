@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.theory.efficiency import (
+from farthing.theory.flops import Operation
+from farthing.theory.time.efficiency import (
     CPU_SHARES,
     FLASH_ATTENTION_3,
     Efficiency,
@@ -16,8 +17,7 @@ from farthing.theory.efficiency import (
     is_attention,
     operation_s,
 )
-from farthing.theory.flops import Operation
-from farthing.theory.roofline import calibrated_rates, datasheet_rates
+from farthing.theory.time.roofline import calibrated_rates, datasheet_rates
 from makers import make_calibration, make_spec
 
 H100 = datasheet_rates(

@@ -12,7 +12,9 @@ from typing import Literal
 from farthing.errors import InputError
 from farthing.theory.devices import ModelCalibration
 from farthing.theory.dtypes import DTYPE_BYTES, FOUR_BITS
-from farthing.theory.efficiency import (
+from farthing.theory.flops import Operation, operations
+from farthing.theory.shapes import ModelShape
+from farthing.theory.time.efficiency import (
     CALIBRATED_ERROR,
     CPU_SHARES,
     EAGER_LAUNCH_S,
@@ -22,10 +24,8 @@ from farthing.theory.efficiency import (
     is_attention,
     operation_s,
 )
-from farthing.theory.flops import Operation, operations
-from farthing.theory.roofline import WIDE_ERROR, Rates
-from farthing.theory.saturation import SATURATION, fit_step_line, saturation_tokens
-from farthing.theory.shapes import ModelShape
+from farthing.theory.time.roofline import WIDE_ERROR, Rates
+from farthing.theory.time.saturation import SATURATION, fit_step_line, saturation_tokens
 
 Basis = Literal["calibration", "datasheet"]
 Bound = Literal["compute", "memory", "overhead"]

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from farthing.cli.output import print_assumed
-from farthing.cli.plan_api_view import corpus_api_table
-from farthing.cli.plan_parts import (
+from farthing.cli.views.plan_api_view import corpus_api_table
+from farthing.cli.views.plan_parts import (
     cents,
     fitted,
     heading,

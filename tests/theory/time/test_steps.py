@@ -17,9 +17,9 @@ from farthing.errors import InputError
 from farthing.theory.devices import StepTimes
 from farthing.theory.dtypes import Dtype
 from farthing.theory.flops import forward_flops, operations
-from farthing.theory.roofline import Rates, bytes_moved, calibrated_rates, datasheet_rates
 from farthing.theory.shapes import ModelShape
-from farthing.theory.steps import StepModel, kernel_count
+from farthing.theory.time.roofline import Rates, bytes_moved, calibrated_rates, datasheet_rates
+from farthing.theory.time.steps import StepModel, kernel_count
 from makers import MINILM, QWEN3_8B, make_calibration, make_model_calibration, make_spec
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from farthing.cli.plan_parts import cents, old, table
+from farthing.cli.views.plan_parts import cents, old, table
 from farthing.planning.verdict import same_model
 from farthing.units import format_amount
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farthing.errors import InputError
-from farthing.theory.saturation import StepLine, fit_step_line, saturation_tokens
+from farthing.theory.time.saturation import StepLine, fit_step_line, saturation_tokens
 
 
 @given(st.floats(0.0, 1.0), st.floats(1e-7, 1e-2), st.lists(st.integers(1, 10**6), min_size=2, unique=True))

@@ -1,0 +1,1 @@
+"""What commands print: tables and sentences, from results that know no screen."""

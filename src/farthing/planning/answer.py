@@ -19,8 +19,8 @@ class UsdInterval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanRow:
-    """One device at one price, with the fewest replicas that keep the target at peak.
+class Offered:
+    """One device at one price.
 
     Attributes:
         device: short name of the device.
@@ -34,7 +34,28 @@ class PlanRow:
         marketplace: whether many hosts offer it there, who come and go.
         spot: whether it can be taken away.
         basis: whether step times come from a calibration or a datasheet.
-        tokens_per_s: saturated throughput of one replica, host included.
+        tokens_per_s: saturated throughput of one device, host included.
+    """
+
+    device: str
+    provider: str
+    usd_per_hour: float
+    usd_per_hour_min: float | None
+    usd_per_hour_max: float | None
+    price_as_of: str
+    price_stale: bool
+    price_source: str | None
+    marketplace: bool
+    spot: bool
+    basis: str
+    tokens_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRow(Offered):
+    """One device at one price, with the fewest replicas that keep the target at peak.
+
+    Attributes:
         replicas: devices that keep the target; None when no number of them does.
         replicas_low: those that would, at the low end of the step times.
         replicas_high: at their high end; None where no number would.
@@ -55,18 +76,6 @@ class PlanRow:
         reason: why not; None when feasible.
     """
 
-    device: str
-    provider: str
-    usd_per_hour: float
-    usd_per_hour_min: float | None
-    usd_per_hour_max: float | None
-    price_as_of: str
-    price_stale: bool
-    price_source: str | None
-    marketplace: bool
-    spot: bool
-    basis: str
-    tokens_per_s: float
     replicas: int | None = None
     replicas_low: int | None = None
     replicas_high: int | None = None

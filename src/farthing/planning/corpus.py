@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any
 
-from farthing.planning.answer import ApiOffer, PaddingWaste, PlanLengths, UsdInterval
+from farthing.planning.answer import ApiOffer, Offered, PaddingWaste, PlanLengths, UsdInterval
 from farthing.planning.devices.candidates import Candidate
 from farthing.planning.replicas.station import station
 from farthing.planning.replicas.waiting import MOST_REPLICAS
@@ -20,19 +20,10 @@ from farthing.units import SECONDS_PER_HOUR, TOKENS_PER_MILLION, usd_format
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CorpusRow:
+class CorpusRow(Offered):
     """One device working off a corpus before a deadline.
 
     Attributes:
-        device: short name of the device.
-        provider: whose offer it is; of several, the median one's.
-        usd_per_hour: price of one device.
-        price_as_of: ISO 8601 date of it.
-        price_stale: whether that is older than the catalog's limit.
-        price_source: where it comes from; None where no one is named.
-        marketplace: whether many hosts offer it there, who come and go.
-        spot: whether it can be taken away.
-        tokens_per_s: throughput of one device, host included.
         devices: how many work side by side, so that they are done in time at the slow end of the step times too; None
             when the model does not fit, or no number of them is enough.
         hours: how long each works.
@@ -43,15 +34,6 @@ class CorpusRow:
         reason: why not; None when feasible.
     """
 
-    device: str
-    provider: str
-    usd_per_hour: float
-    price_as_of: str
-    price_stale: bool
-    price_source: str | None
-    marketplace: bool
-    spot: bool
-    tokens_per_s: float
     devices: int | None
     hours: Interval | None
     usd_total: UsdInterval | None
@@ -143,15 +125,7 @@ def _row(
     )
     per_million = tokens / TOKENS_PER_MILLION
     return CorpusRow(
-        device=candidate.device,
-        provider=price.provider,
-        usd_per_hour=price.value,
-        price_as_of=price.as_of,
-        price_stale=price.stale,
-        price_source=price.source,
-        marketplace=price.market,
-        spot=candidate.spot,
-        tokens_per_s=replica.tokens_per_s(),
+        **candidate.offered(replica.tokens_per_s()),
         devices=devices,
         hours=None
         if devices is None

@@ -140,20 +140,7 @@ def _row(
     known: tuple[int, Waited] | None = None,
 ) -> PlanRow:
     price, rate = candidate.price, demand.online_peak_texts_per_s
-    row = PlanRow(
-        device=candidate.device,
-        provider=price.provider,
-        usd_per_hour=price.value,
-        usd_per_hour_min=price.min,
-        usd_per_hour_max=price.max,
-        price_as_of=price.as_of,
-        price_stale=price.stale,
-        price_source=price.source,
-        marketplace=price.market,
-        spot=candidate.spot,
-        basis=candidate.steps.basis,
-        tokens_per_s=replica.tokens_per_s(),
-    )
+    row = PlanRow(**candidate.offered(replica.tokens_per_s()))
     step = max(replica.step_tokens, replica.lengths.longest)
     shortage = candidate.memory_shortage(step)
     if shortage:

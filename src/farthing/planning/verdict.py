@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from farthing.catalog.rows import TokensPerCharacter
-from farthing.planning.answer import ApiOffer, BreakEven, Order, PlanDemand, PlanRow
+from farthing.planning.answer import ApiOffer, BreakEven, Offered, Order, PlanDemand, PlanRow
 from farthing.planning.apis import BATCH_ENDPOINT_S, batch_share_of_corpus
 from farthing.theory.lengths import LengthDistribution
 from farthing.units import SECONDS_PER_HOUR, format_amount, format_number, format_seconds, format_usd
@@ -54,7 +54,7 @@ def _order(best: PlanRow, other: PlanRow) -> Order:
     )
 
 
-def named(row: PlanRow | CorpusRow) -> str:
+def named(row: Offered) -> str:
     """Return what a row is called in a sentence."""
     return f"{row.device} spot" if row.spot else row.device
 

@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from farthing.catalog import facts
 from farthing.catalog.lookups import LOCAL, device_price, find_device, offers_of
@@ -61,6 +62,24 @@ class Candidate:
     def device(self) -> str:
         """Short name of the device."""
         return self.steps.rates.device
+
+    def offered(self, tokens_per_s: float) -> dict[str, Any]:
+        """Return the fields of `Offered`."""
+        price = self.price
+        return {
+            "device": self.device,
+            "provider": price.provider,
+            "usd_per_hour": price.value,
+            "usd_per_hour_min": price.min,
+            "usd_per_hour_max": price.max,
+            "price_as_of": price.as_of,
+            "price_stale": price.stale,
+            "price_source": price.source,
+            "marketplace": price.market,
+            "spot": self.spot,
+            "basis": self.steps.basis,
+            "tokens_per_s": tokens_per_s,
+        }
 
     def usd_per_hour(self, quoted: float | None = None) -> float:
         """Return what a useful hour costs at a quote: for spot devices, interruptions are paid for."""

@@ -155,7 +155,9 @@ def test_every_row_is_one_line_of_the_screen(
     for row in document["rows"]:
         if row["feasible"]:
             name = row["device"] + (" spot" if row["spot"] else "")
-            assert [line for line in lines if line.startswith(f"{name} ") and "–" in line]
+            shown = [line for line in lines if line.startswith(f"{name} ")]
+            monthly = row.get("usd_per_month")
+            assert [line for line in shown if "–" in line or (monthly and f"{monthly:,.0f}" in line)]
     names = [f"{api['provider']} {api['model']}" for api in document["apis"]]
     table = lines[next(row for row, line in enumerate(lines) if line.startswith("API ")) :]
     shown = [line for line in table if line.startswith(tuple(f"{name} " for name in names))]
@@ -250,3 +252,52 @@ def test_the_picture_names_devices_and_apis(plan: Plan, tmp_path: Path) -> None:
 )
 def test_bad_input_is_one_line(plan: Plan, arguments: tuple[str, ...], fragments: tuple[str, ...]) -> None:
     refused(plan(*arguments), *fragments)
+
+
+def test_a_trace_that_comes_in_bursts_is_told_from_one_that_does_not(plan: Plan, tmp_path: Path) -> None:
+    times = {"even": [0.5 * k for k in range(400)], "bursts": [20.0 * (k // 40) for k in range(400)]}
+    said = {}
+    for name, arrivals in times.items():
+        rows = "".join(f"{time},100\n" for time in arrivals)
+        (tmp_path / f"{name}.csv").write_text(f"arrival_s,tokens\n{rows}")
+        outcome = plan("bge-m3", "--trace", f"{name}.csv", "--devices", "l4", "--p99-ms", "50")
+        assert outcome.code == 0, outcome
+        said[name] = outcome.words
+    assert "the target is kept" in said["even"]
+    assert "the target is MISSED: real arrivals come in bursts, and it takes" in said["bursts"]
+    assert "a fleet of l4 that follows the trace's load" in said["even"]
+
+
+def test_work_that_can_wait_stands_apart_where_no_step_of_it_fits(plan: Plan) -> None:
+    alone = ("bge-m3", "--rate", "1", "--devices", "l4", "--lengths", "300")
+    p50_ms = 1000 * json.loads(plan(*alone, "--p99-ms", "500", "--json").out)["rows"][0]["p50_s"]
+    outcome = plan(*alone, "--batch-share", "0.5", "--p99-ms", f"{1.5 * p50_ms:.3f}")
+    assert (
+        "run on 1 of the 2 × l4, apart from the others (no step of theirs fits under the target"
+        in outcome.words
+    )
+    assert "Can wait 50% of the texts" in outcome.words
+
+
+def test_one_offer_has_no_range_and_no_step_times_turn_the_order_at_one_price(plan: Plan) -> None:
+    outcome = plan("bge-m3", "--rate", "5", "--devices", "t4,rtx-4060-ti,tpu-v6e")
+    assert "one offer only, so how far prices spread is not known: t4, rtx-4060-ti" in outcome.words
+    assert "at these two prices, whatever their step times: the order stays" in outcome.words
+    assert "Farthing's engine does not run on tpu-v6e" in outcome.words
+
+
+def test_a_corpus_says_what_keeping_its_vectors_costs_and_a_service_has_none(plan: Plan) -> None:
+    corpus = ("bge-m3", "--corpus-texts", "1e6", "--devices", "l4")
+    assert "a month to keep" in plan(*corpus, "--usd-per-gb-month", "0.25").words
+    assert "a month to keep" not in plan(*corpus).words
+    refused(
+        plan("bge-m3", "--rate", "1", "--usd-per-gb-month", "0.25"), "--usd-per-gb-month belongs to a corpus"
+    )
+
+
+def test_a_corpus_that_barely_fits_is_in_doubt(plan: Plan) -> None:
+    """As a service is: real runners took up to 2.4 times the activations that a step needs at least."""
+    corpus = ("e5-mistral-7b-instruct", "--corpus-tokens", "1e8", "--devices", "t4")
+    (row,) = json.loads(plan(*corpus, "--json").out)["rows"]
+    assert (row["feasible"], "does not fit" in row["doubt"]) == (True, True)
+    assert "; but with all that real runners keep it does not fit" in plan(*corpus).words

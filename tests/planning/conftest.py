@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from farthing.planning.answer import PlanDemand
-from farthing.planning.devices.candidates import Candidate
+from farthing.planning.devices.candidate import Candidate
 from farthing.theory.families.configs import shape_from_config
 from farthing.theory.host import SERVERS, HostPath
 from farthing.theory.pricing import RentalPrice

@@ -11,7 +11,7 @@ from farthing.catalog.load import load_tokenizers
 from farthing.catalog.rows import ApiPrice
 from farthing.planning.answer import ApiOffer, BreakEven, PlanDemand
 from farthing.planning.apis import api_offers, break_evens
-from farthing.planning.devices.candidates import Candidate
+from farthing.planning.devices.candidate import Candidate
 from farthing.planning.rows import Served, fewest_replicas, plan_rows
 from farthing.theory.lengths import fixed_length
 

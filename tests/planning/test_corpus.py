@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from farthing.planning.corpus import corpus_rows
-from farthing.planning.devices.candidates import Candidate
+from farthing.planning.devices.candidate import Candidate
 from farthing.planning.replicas.waiting import MOST_REPLICAS
 from farthing.theory.lengths import fixed_length
 

@@ -244,3 +244,9 @@ def test_a_hub_in_reach(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_: str(tmp_path / "config.json"))
     found = resolve_model("org/model")
     assert (found.name, found.shape.hidden) == ("org/model", 8)
+
+
+def test_a_model_that_barely_fits_may_not() -> None:
+    e = explain("e5-mistral-7b-instruct", device="t4", length=300, batch=8, today=TODAY)
+    assert e.memory.fits is True
+    assert any(note.startswith("may not fit: real runners keep up to 2.4 times") for note in e.notes)

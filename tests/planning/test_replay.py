@@ -8,7 +8,7 @@ import pytest
 
 from farthing.planning.answer import Following, PlanDemand
 from farthing.planning.asked.trace import Trace
-from farthing.planning.devices.candidates import Candidate
+from farthing.planning.devices.candidate import Candidate
 from farthing.planning.filling import filled
 from farthing.planning.replay import followed, replayed
 from farthing.planning.rows import Served, fewest_replicas, plan_rows
@@ -84,3 +84,7 @@ def test_a_steady_load_takes_a_steady_fleet(best: Served, make_demand: MakeDeman
 
 def test_a_target_that_no_fleet_keeps_has_no_fleet(best: Served, make_demand: MakeDemand) -> None:
     assert followed(best, trace_of([5]), make_demand(5.0, p99_s=1e-4)) is None
+
+
+def test_a_single_text_that_cannot_wait_is_no_trace(best: Served, make_demand: MakeDemand) -> None:
+    assert replayed(best, Trace((0.0,), (300,), "here"), make_demand(5.0), None) is None

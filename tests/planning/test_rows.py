@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from farthing.planning.answer import PlanDemand, PlanRow
-from farthing.planning.devices.candidates import Candidate
+from farthing.planning.devices.candidate import Candidate
 from farthing.planning.filling import fill, filled
 from farthing.planning.replicas.station import station
 from farthing.planning.replicas.waiting import simulated

@@ -11,7 +11,7 @@ from math import ceil
 from typing import Any
 
 from farthing.planning.answer import ApiOffer, Offered, PaddingWaste, PlanLengths, UsdInterval
-from farthing.planning.devices.candidates import Candidate
+from farthing.planning.devices.candidate import Candidate
 from farthing.planning.replicas.station import station
 from farthing.planning.replicas.waiting import MOST_REPLICAS
 from farthing.theory.lengths import LengthDistribution
@@ -32,6 +32,7 @@ class CorpusRow(Offered):
         feasible: whether memory, budget and the number of devices that anyone rents are kept.
         bound_by: what limits a device's throughput, or keeps the model off it.
         reason: why not; None when feasible.
+        doubt: why the model may not fit all the same; None when it does or is infeasible.
     """
 
     devices: int | None
@@ -41,6 +42,7 @@ class CorpusRow(Offered):
     feasible: bool
     bound_by: str
     reason: str | None
+    doubt: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,8 @@ def _row(
     each = replica.text_interval_s
     low_s, mid_s, high_s = texts * each.low, texts * each.mid, texts * each.high
     needed = 1.0 if deadline_s is None else high_s / deadline_s
-    reason = candidate.memory_shortage(max(replica.step_tokens, lengths.longest))
+    step = max(replica.step_tokens, lengths.longest)
+    reason = candidate.memory_shortage(step)
     bound_by = "host" if replica.host_s > replica.device_s.mid else "device"
     if reason is not None:
         bound_by = "memory"
@@ -141,4 +144,5 @@ def _row(
         feasible=reason is None,
         bound_by=bound_by,
         reason=reason,
+        doubt=candidate.memory_doubt(step) if reason is None else None,
     )

@@ -25,6 +25,7 @@ from farthing.theory.host import HostPath
 from farthing.theory.pricing import RentalPrice, usd_per_million_tokens
 from farthing.theory.shapes import ModelShape
 from farthing.theory.time.roofline import (
+    ACTIVATIONS_ERROR,
     arithmetic_intensity,
     bytes_moved,
     memory_needed_bytes,
@@ -247,6 +248,10 @@ def _hourly(price: RentalPrice | None) -> HourlyPrice:
     )
 
 
+def _most_bytes(steps: StepModel, tokens: int) -> int:
+    return memory_needed_bytes(steps.shape, tokens, DTYPE_BYTES[steps.rates.dtype], ACTIVATIONS_ERROR)
+
+
 def _notes(
     steps: StepModel,
     batch: int,
@@ -292,6 +297,9 @@ def _notes(
         notes.append("no price is known for this device: give --usd-per-hour")
     elif price.stale:
         notes.append(f"the price is old: its newest quote is of {price.as_of}")
-    if rates.memory_bytes is not None and needed_bytes > rates.memory_bytes:
+    have = rates.memory_bytes
+    if have is not None and needed_bytes > have:
         notes.append("does not fit into the device's memory: smaller batch, smaller dtype or another device")
+    elif have is not None and _most_bytes(steps, batch * length) > have:
+        notes.append(f"may not fit: real runners keep up to {ACTIVATIONS_ERROR:g} times these activations")
     return tuple(notes)

@@ -17,7 +17,7 @@ from farthing.planning.answer import Plan, PlanLengths, PlanServer
 from farthing.planning.apis import api_offers, batch_share_of_corpus
 from farthing.planning.asked.arguments import checked
 from farthing.planning.asked.lengths import CountTokens, LengthsInput, lengths_from
-from farthing.planning.devices.candidates import DeviceChoice, find_candidates
+from farthing.planning.devices.choice import DeviceChoice, find_candidates
 from farthing.planning.padding import padding_wastes
 from farthing.planning.verdict import (
     batch_share_notes,

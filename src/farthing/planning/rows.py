@@ -8,7 +8,7 @@ from math import ceil
 from typing import Literal
 
 from farthing.planning.answer import PlanDemand, PlanRow, UsdInterval
-from farthing.planning.devices.candidates import ACTIVATIONS_ERROR, Candidate
+from farthing.planning.devices.candidate import Candidate
 from farthing.planning.replicas.station import Station, station
 from farthing.planning.replicas.waiting import (
     MOST_REPLICAS,
@@ -173,11 +173,9 @@ def _row(
     fewest = min(fewest or count, count)
     most = None if most is None else max(most, count)
 
-    doubt = candidate.memory_shortage(step, ACTIVATIONS_ERROR)
+    doubt = candidate.memory_doubt(step)
     if most is None:
         doubt = "steps that are as slow as they may be would miss the target, however many replicas there are"
-    elif doubt is not None:
-        doubt = f"with all that real runners keep it {doubt}"
 
     def usd(quoted: float, replicas: int) -> float:
         hourly = candidate.rented(replicas + demand.spare) * candidate.usd_per_hour(quoted)

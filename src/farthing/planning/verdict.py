@@ -142,12 +142,13 @@ def corpus_verdict(model: str, rows: Sequence[CorpusRow], apis: Sequence[ApiOffe
     )
     if best is None or best.usd_total is None or best.hours is None:
         return f"No device does it in time. {asked}."
+    doubt = f"; but {best.doubt}" if best.doubt is not None else ""
     most = best.usd_total.high
     between = f"{format_usd(best.usd_total.low)} to {format_usd(most)}" if most is not None else ""
     return (
         f"Cheapest: {best.devices} × {named(best)} at {best.provider}, "
         f"{format_usd(best.usd_total.mid)} ({between}), {format_number(best.hours.mid)} hours (at most "
-        f"{format_number(best.hours.high)}). {asked[:1].upper()}{asked[1:]}."
+        f"{format_number(best.hours.high)}){doubt}. {asked[:1].upper()}{asked[1:]}."
     )
 
 

@@ -9,7 +9,7 @@ from math import inf
 
 import pytest
 
-from farthing.planning.devices.candidates import Candidate
+from farthing.planning.devices.candidate import Candidate
 from farthing.planning.replicas.station import Station, station
 from farthing.planning.replicas.waiting import approximated, latencies_s, quantile_s, simulated
 from farthing.theory.host import SERVERS, HostPath

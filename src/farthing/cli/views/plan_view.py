@@ -104,7 +104,11 @@ def _device_table(rows: list[PlanRow], console: Console) -> Table:
         (">¢/1M", lambda _, usd: cents(usd.mid)),
         (
             "(range)",
-            lambda _, usd: f"[dim]{cents(usd.low)}–{'?' if usd.high is None else cents(usd.high)}[/]",
+            lambda _, usd: (
+                ""
+                if usd.low == usd.high
+                else f"[dim]{cents(usd.low)}–{'?' if usd.high is None else cents(usd.high)}[/]"
+            ),
         ),
         (">$ a\nmonth", lambda row, _: "" if row.usd_per_month is None else f"{row.usd_per_month:,.0f}"),
         ("bound", lambda row, _: row.bound_by or ""),
@@ -195,9 +199,11 @@ def _order_lines(pairs: tuple[Order, ...]) -> list[str]:
     lines = []
     for pair in pairs:
         low, high = ("?" if end is None else format_number(end) for end in (pair.low, pair.high))
+        between = f"{low} to {high}× over the intervals of prices and step times"
+        if pair.low == pair.high:
+            between = "at these two prices, whatever their step times"
         what = "the order stays" if pair.stays else "the order may be the other way round"
         lines.append(
-            f"{pair.against} is {format_number(pair.ratio)}× as dear as {pair.device}, {low} to {high}× over the "
-            f"intervals of prices and step times: {what}"
+            f"{pair.against} is {format_number(pair.ratio)}× as dear as {pair.device}, {between}: {what}"
         )
     return lines

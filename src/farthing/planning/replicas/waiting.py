@@ -97,13 +97,11 @@ def _quantile_s(station: Station, texts_per_s: float, count: int, quantile: floa
 
 
 def _wait_s(arrivals_per_s: float, service_s: float, servers: int, cv2: float, quantile: float) -> float:
-    load = arrivals_per_s * service_s
-    if load >= servers:
-        return inf
+    load = arrivals_per_s * service_s  # below the servers, but for rounding: who asks has looked
     waits = _erlang_c(servers, load)
     if waits <= 1 - quantile:
         return 0.0
-    return log(waits / (1 - quantile)) * service_s * (1 + cv2) / 2 / (servers - load)
+    return log(waits / (1 - quantile)) * service_s * (1 + cv2) / 2 / max(servers - load, 1e-12)
 
 
 def _erlang_c(servers: int, load: float) -> float:
@@ -111,8 +109,6 @@ def _erlang_c(servers: int, load: float) -> float:
 
     Source: Erlang's B by its recursion; C = B / (1 − ρ (1 − B)).
     """
-    if load >= servers:
-        return 1.0
     blocked = 1.0
     for n in range(1, servers + 1):
         blocked = load * blocked / (n + load * blocked)
@@ -123,7 +119,6 @@ def simulated(
     station: Station,
     texts_per_s: float,
     count: int,
-    routing: Routing = "shared",
     *,
     texts: int | None = None,
     target_s: float | None = None,
@@ -135,15 +130,12 @@ def simulated(
     Args:
         station: one replica.
         texts_per_s: arrivals, all replicas together.
-        count: replicas.
-        routing: one queue for all, or each request to a replica at random: then one replica is simulated.
+        count: replicas, which share one queue.
         texts: how many to draw; None for as many as tell the 99th percentile, up to `MOST_TEXTS`.
         target_s: what the 99th percentile is held against: more are drawn until it is clear on which side it lies.
         filler_step_s: seconds of the steps of batch work that fill idle time; None for none.
         seed: of the arrivals and lengths.
     """
-    if routing == "random":
-        texts_per_s, count = texts_per_s / count, 1
     if texts_per_s * station.full_text_s >= count:
         return Waited(inf, inf, True)
     drawn = texts or max(FEWEST_TEXTS, least_texts(station, texts_per_s, count))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import ceil
 
 from farthing.errors import InputError
 from farthing.theory.devices import Calibration, DeviceSpec
@@ -24,6 +25,10 @@ Source: vLLM, the default of `gpu_memory_utilization` (huggingface.co/neuralmagi
 discussion 1).
 """
 
+
+ACTIVATIONS_ERROR = 2.4
+"""How much more than the least the activations of real runners take. Source: of published peaks of memory at batch 64,
+16 to 58 % were not what was reckoned (docs/facts.md, Memory): 1 / (1 − .58)."""
 
 UNMEASURED_SHARE, LEAST_SHARE = 0.80, 0.51
 """Share of its datasheet that a device is expected to reach where nobody has published what it does, and at worst.
@@ -175,7 +180,9 @@ def bytes_moved(ops: Iterable[Operation]) -> int:
     return sum(op.total_bytes for op in ops)
 
 
-def memory_needed_bytes(shape: ModelShape, tokens: int, bytes_per_value: int) -> int:
+def memory_needed_bytes(
+    shape: ModelShape, tokens: int, bytes_per_value: int, activations: float = 1.0
+) -> int:
     """Return the memory that a pass needs: all weights, whole embedding tables, and the widest moment.
 
     Args:
@@ -183,12 +190,13 @@ def memory_needed_bytes(shape: ModelShape, tokens: int, bytes_per_value: int) ->
         tokens: tokens of the pass; at the widest moment each holds the residual stream, a block's input and
             its widest product. No cache outlives the pass.
         bytes_per_value: bytes of one weight and of one activation.
+        activations: what a runner keeps of them, as a multiple of that least: up to `ACTIVATIONS_ERROR`.
     """
     up_width = (shape.mlp_matrices - 1) * shape.intermediate
     expert_width = shape.experts_per_token * (shape.mlp_matrices - 1) * shape.expert_intermediate
     block = max(shape.attention_width + 2 * shape.kv_width, up_width, expert_width)
     widest = 2 * shape.hidden + (block if shape.layers else 0)
-    return shape.memory_bytes(bytes_per_value) + tokens * widest * bytes_per_value
+    return shape.memory_bytes(bytes_per_value) + ceil(activations * tokens * widest * bytes_per_value)
 
 
 def arithmetic_intensity(flops: float, moved_bytes: float) -> float:

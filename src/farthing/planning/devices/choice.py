@@ -1,4 +1,4 @@
-"""The devices that could serve a model: step times, host and price of each."""
+"""The devices that are asked for, and what becomes of them: candidates with prices, and what a reader should know."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from farthing.catalog import facts
 from farthing.catalog.lookups import LOCAL, device_price, find_device, offers_of
 from farthing.catalog.rows import RentalQuote
 from farthing.errors import InputError
+from farthing.planning.devices.candidate import Candidate
+from farthing.planning.devices.notes import candidate_notes
 from farthing.planning.devices.on_device import (
     Measured,
     asked_dtype,
@@ -20,95 +21,13 @@ from farthing.planning.devices.on_device import (
     read_measured,
     steps_on,
 )
-from farthing.theory.dtypes import DTYPE_BYTES
-from farthing.theory.host import DEFAULT_SERVER, HostPath, bulk_host_path, host_path
-from farthing.theory.pricing import SPOT_TERMS, RentalPrice, check_positive, given_price, spot_usd_per_hour
+from farthing.theory.host import DEFAULT_SERVER, bulk_host_path, host_path
+from farthing.theory.pricing import RentalPrice, check_positive, given_price
 from farthing.theory.shapes import ModelShape
-from farthing.theory.time.roofline import memory_needed_bytes
-from farthing.theory.time.steps import StepModel
-from farthing.units import SECONDS_PER_HOUR, format_si
 
 EVERY = "all"
 MARKET = "market"
 """What `providers` may say beside names: a row for each provider, or the marketplaces' prices."""
-
-MEMORY = "from memory"
-"""What stands in the source of a figure of the catalog that has none."""
-
-ACTIVATIONS_ERROR = 2.4
-"""How much more than the least the activations of real runners take. Source: of published peaks of memory at batch 64,
-16 to 58 % were not what was reckoned (docs/facts.md, Memory): 1 / (1 − .58)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A device that could serve the demand, at one price.
-
-    Attributes:
-        steps: step times of the model on it.
-        host: the host beside it.
-        price: what an hour of it costs.
-        spot: whether it can be taken away.
-        named: whether it was asked for by name.
-    """
-
-    steps: StepModel
-    host: HostPath
-    price: RentalPrice
-    spot: bool = False
-    named: bool = False
-
-    @property
-    def device(self) -> str:
-        """Short name of the device."""
-        return self.steps.rates.device
-
-    def offered(self, tokens_per_s: float) -> dict[str, Any]:
-        """Return the fields of `Offered`."""
-        price = self.price
-        return {
-            "device": self.device,
-            "provider": price.provider,
-            "usd_per_hour": price.value,
-            "usd_per_hour_min": price.min,
-            "usd_per_hour_max": price.max,
-            "price_as_of": price.as_of,
-            "price_stale": price.stale,
-            "price_source": price.source,
-            "marketplace": price.market,
-            "spot": self.spot,
-            "basis": self.steps.basis,
-            "tokens_per_s": tokens_per_s,
-        }
-
-    def usd_per_hour(self, quoted: float | None = None) -> float:
-        """Return what a useful hour costs at a quote: for spot devices, interruptions are paid for."""
-        quoted = self.price.value if quoted is None else quoted
-        return spot_usd_per_hour(quoted, SPOT_TERMS) if self.spot else quoted
-
-    def rented(self, replicas: int) -> int:
-        """Return how many devices are paid for: as many as are sold together, or a multiple."""
-        return -(-replicas // self.price.sold_by) * self.price.sold_by
-
-    def memory_shortage(self, tokens: int, activations: float = 1.0) -> str | None:
-        """Return why the model does not fit the device with a step of `tokens`, or None when it does.
-
-        Args:
-            tokens: of the largest step.
-            activations: what is taken for them over the least that they need.
-        """
-        rates = self.steps.rates
-        if rates.memory_bytes is None:
-            return None
-        least, weights = (
-            memory_needed_bytes(self.steps.shape, n, DTYPE_BYTES[rates.dtype]) for n in (tokens, 0)
-        )
-        needed = weights + activations * (least - weights)
-        if needed <= rates.memory_bytes:
-            return None
-        return (
-            f"does not fit: needs {format_si(needed, 'B')} of {format_si(rates.memory_bytes, 'B')} of memory"
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +141,7 @@ def find_candidates(
     return Field(
         candidates=tuple(candidates),
         unpriced=tuple(unpriced) if choice.providers is None else (),
-        notes=(*_measured_notes(measured), *_notes(candidates, choice.spot)),
+        notes=candidate_notes(candidates, measured, catalog, spread=choice.providers is None),
     )
 
 
@@ -263,50 +182,3 @@ def _prices(
             ]
         found += [(price, kind == "spot") for price in prices if price is not None]
     return found
-
-
-def _measured_notes(measured: dict[str, Measured]) -> list[str]:
-    """Return which step times are measured ones, and where."""
-    notes = []
-    for name, (machine, model) in measured.items():
-        what = (
-            "this model's step times"
-            if model is not None
-            else "the matrix peak and bandwidth, not this model,"
-        )
-        notes.append(f"{name}: {what} were measured on {machine.machine}, {machine.measured_at}")
-    return notes
-
-
-def _notes(candidates: Sequence[Candidate], spot: bool) -> list[str]:
-    sheet = [c for c in candidates if c.steps.basis == "datasheet"]
-    notes = []
-    if sheet:
-        notes.append(
-            "step times of datasheets × published shares, not measured: up to a third longer or more; where they were "
-            "off, they were mostly too short"
-        )
-    unmeasured = dict.fromkeys(c.device for c in sheet if not c.steps.rates.share_published)
-    if unmeasured:
-        notes.append(
-            f"no one has published what {', '.join(unmeasured)} really reach: the median share of the measured devices "
-            "is taken, with a wide interval"
-        )
-    remembered = dict.fromkeys(c.device for c in sheet if MEMORY in c.steps.rates.peak_source)
-    if remembered:
-        notes.append(f"the datasheet of {', '.join(remembered)} has figures from memory, without a source")
-    if sheet and sheet[0].host.assumed:
-        notes.append(f"the server is assumed: {sheet[0].host.source}; --server names another")
-    unsourced = dict.fromkeys(c.device for c in candidates if c.price.source is None)
-    if unsourced:
-        notes.append(f"prices without a source of their own: {', '.join(unsourced)}")
-    stale = dict.fromkeys(c.device for c in candidates if c.price.stale)
-    if stale:
-        notes.append(f"old prices, their newest quote is over 90 days old: {', '.join(stale)}")
-    if spot:
-        hours = SPOT_TERMS.mean_time_between_s / SECONDS_PER_HOUR
-        notes.append(
-            f"spot: an interruption every {hours:g} hours that costs "
-            f"{SPOT_TERMS.lost_s + SPOT_TERMS.drain_s:g} s is assumed and paid for"
-        )
-    return notes

@@ -16,6 +16,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from farthing.catalog.calibration_file import write_calibration_file
 from farthing.errors import InputError
 from farthing.planning.explain import explain
 from farthing.report.roofline_plot import draw_roofline
@@ -44,9 +45,15 @@ CASES["measured processor"] = {
     "model": MINILM,
     "device": "local",
     "length": 512,
-    "calibration": MACHINE,
-    "model_calibration": MEASURED,
 }
+
+
+@pytest.fixture(autouse=True)
+def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure the case that is of a processor."""
+    path = tmp_path / "calibration.json"
+    write_calibration_file(path, MACHINE, MEASURED)
+    monkeypatch.setitem(CASES["measured processor"], "calibration", path)
 
 
 def pictured(case: str) -> Figure:

@@ -54,7 +54,7 @@ def test_nothing_takes_any_object(name: str, argument: str) -> None:
         ("plan", "count_tokens", 5, "give a function or None"),
         ("plan", "today", datetime.datetime(2026, 11, 21), "give a date or None"),
         ("explain", "length", "512", "length is '512': give a whole number or None"),
-        ("explain", "calibration", {}, "calibration is {}: give a Calibration or None"),
+        ("explain", "calibration", {}, "calibration is {}: give text or a path or None"),
         ("price_list", "kind", "spots", "give 'on-demand' or 'spot'"),
     ],
 )

@@ -33,8 +33,14 @@ class StagedEngine(NoopEngine):
         made: the mode of each lane that was made.
     """
 
-    def __init__(self, shape: ModelShape, dimension: int, lanes: int = 2) -> None:
-        super().__init__(shape)
+    def __init__(
+        self,
+        shape: ModelShape,
+        dimension: int,
+        lanes: int = 2,
+        step_s: Callable[[Sequence[int]], float] = lambda _: 0.0,
+    ) -> None:
+        super().__init__(shape, step_s)
         self.dimension, self.lanes = dimension, lanes
         self.before: Callable[[Sequence[Ids]], object] = lambda _: None
         self.refuses: Callable[[Ids], bool] = lambda _: False
@@ -72,10 +78,12 @@ class StagedEngine(NoopEngine):
         return sorted(one for texts in self.ran for one in texts)
 
 
-def staged_model(folder: Path, lanes: int = 2) -> tuple[EmbeddingModel, StagedEngine]:
+def staged_model(
+    folder: Path, lanes: int = 2, step_s: Callable[[Sequence[int]], float] = lambda _: 0.0
+) -> tuple[EmbeddingModel, StagedEngine]:
     """Return a model folder's tokenizer and shape with an engine that computes nothing."""
     checkpoint = read_checkpoint(locate_model(str(folder)))
-    engine = StagedEngine(checkpoint.shape, checkpoint.dimension, lanes)
+    engine = StagedEngine(checkpoint.shape, checkpoint.dimension, lanes, step_s)
     return EmbeddingModel(checkpoint, TextTokenizer(checkpoint), engine), engine
 
 

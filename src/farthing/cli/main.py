@@ -23,6 +23,7 @@ INTERRUPTED = 130
 COMMANDS = {
     "embed": "embed",
     "search": "search",
+    "serve": "serve",
     "explain": "explain",
     "plan": "plan",
     "prices": "prices",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 EXECUTABLE = str(Path(sys.executable).with_name("farthing"))
 MODEL = "all-MiniLM-L6-v2"
@@ -16,3 +19,26 @@ class Server(NamedTuple):
 
     url: str
     process: subprocess.Popen[str]
+
+
+class Reply(dict[str, Any]):
+    """A JSON answer, with its status and headers; what is no object is under an empty key."""
+
+    status: int
+    headers: dict[str, str]
+
+
+def sent(
+    server: Server, body: Any, path: str = "/v1/embeddings", method: str = "POST", **headers: str
+) -> Reply:
+    """Return the answer to a request."""
+    at = urlsplit(server.url)
+    connection = http.client.HTTPConnection(at.hostname or "", at.port, timeout=20)
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    connection.request(method, path, content, headers)
+    answer = connection.getresponse()
+    said = json.loads(answer.read())
+    reply = Reply(said if isinstance(said, dict) else {"": said})
+    reply.status, reply.headers = answer.status, {name.lower(): value for name, value in answer.getheaders()}
+    connection.close()
+    return reply

@@ -34,6 +34,7 @@ _MOST_CHARACTERS = 2000
 _EXTRAS = {
     **dict.fromkeys(("huggingface_hub", "numpy", "openvino", "pyarrow", "tokenizers"), "cpu"),
     "torch": "gpu",
+    **dict.fromkeys(("uvicorn", "msgspec", "orjson", "prometheus_client"), "serve"),
     "matplotlib": "report",
     **dict.fromkeys(("genai_prices", "gpuhunt"), "live-prices"),
     "langchain_core": "langchain",

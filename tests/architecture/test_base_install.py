@@ -82,6 +82,7 @@ def test_plan_and_prices_work(base: Path, tmp_path: Path, arguments: tuple[str, 
         (("plan", "bge-m3", "--rate", "5", "--plot", "x.svg"), "report"),
         (("explain", "bge-m3", "--plot", "x.svg"), "report"),
         (("prices", "--refresh"), "live-prices"),
+        (("serve",), "serve"),
     ],
 )
 def test_what_needs_an_extra_names_it(

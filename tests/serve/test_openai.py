@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import http.client
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import openai
 import pytest
 
 from farthing.embedding.embedder import Embedder
-from serve_process import MODEL, Server
+from serve_process import MODEL, Server, sent
 
 TEXTS = ["what does a million tokens cost?", "it depends", "on the hardware " * 20, "ß 漢字 🙂"]
 
@@ -30,27 +29,6 @@ def embedder(minilm: Path) -> Embedder:
 def client(server: Server) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=server.url, api_key="unused", max_retries=0) as client:
         yield client
-
-
-class Reply(dict[str, Any]):
-    """A JSON answer, with its status and headers."""
-
-    status: int
-    headers: dict[str, str]
-
-
-def sent(
-    server: Server, body: Any, path: str = "/v1/embeddings", method: str = "POST", **headers: str
-) -> Reply:
-    at = urlsplit(server.url)
-    connection = http.client.HTTPConnection(at.hostname or "", at.port, timeout=20)
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    connection.request(method, path, content, headers)
-    answer = connection.getresponse()
-    reply = Reply(json.loads(answer.read()))
-    reply.status, reply.headers = answer.status, {name.lower(): value for name, value in answer.getheaders()}
-    connection.close()
-    return reply
 
 
 @pytest.mark.parametrize("encoding", ["float", "base64", None])

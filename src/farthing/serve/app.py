@@ -3,41 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from math import ceil
 from typing import Any
 
 import numpy as np
-import orjson
 
 from farthing.embedding.embedder import Embedder
 from farthing.embedding.formatting import Formatter
 from farthing.embedding.steps import EmbeddedTexts
 from farthing.engine.contract import Ids
-from farthing.errors import EngineError, InputError, QueueFullError
+from farthing.errors import EngineError, FarthingError, InputError, QueueFullError
 from farthing.serve.dispatch import Dispatcher, Request
 from farthing.serve.metrics import Metrics
-from farthing.serve.wire import (
-    MOST_INPUT_TOKENS,
-    EmbeddingsBody,
-    WireError,
-    answer,
-    error_body,
-    read_body,
-    read_input,
-)
+from farthing.serve.wire.asked import MOST_ITEMS, Answer, Asked, Wire, WireError, document
+from farthing.serve.wire.cohere import Cohere
+from farthing.serve.wire.openai import OpenAI
+from farthing.serve.wire.tei import Tei
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
+WIRES: Mapping[str, Wire] = {
+    "/v1/embeddings": OpenAI(),
+    "/v2/embed": Cohere(),
+    "/embed": Tei(),
+    "/": Tei(),
+}
+"""Route → how embeddings are asked for there; the last is where huggingface_hub's client posts to."""
+
 MOST_BODY_BYTES = 8_000_000
+MOST_INPUT_TOKENS = 300_000
+"""Of a request. Source: platform.openai.com/docs/api-reference/embeddings/create."""
+
 _AT_ONCE_CHARACTERS = 20_000
 """Characters that are tokenized on the event loop, in a few milliseconds; more go to a thread and leave it free."""
 
@@ -87,7 +94,7 @@ class App:
         self._names = {**{name: name for name in models}, **(aliases or {})}
         self._default = next(iter(models))
         self._usd_per_s = None if usd_per_hour is None else usd_per_hour / 3600 / dispatcher.lanes
-        self._started, self.draining = int(time.time()), False
+        self._started = int(time.time())
         self.metrics = Metrics(dispatcher, usd_per_hour)
         self._prompts: dict[tuple[str, str], Ids] = {}
 
@@ -99,41 +106,37 @@ class App:
         if scope["type"] != "http":
             return
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        identity = given if _ID.match(given) else secrets.token_hex(16)
         headers: Headers = [
             (b"content-type", b"application/json"),
-            (b"x-request-id", (given if _ID.match(given) else secrets.token_hex(16)).encode()),
+            (b"x-request-id", identity.encode()),
         ]
+        wire = WIRES.get(scope["path"], _OTHERWISE)
         started = time.perf_counter()
         try:
-            status, body, more = await self._route(scope, receive)
+            status, body, more = await self._route(scope, receive, identity)
         except _GoneError:
             return
-        except WireError as error:
-            kind = "invalid_request_error" if error.status < 500 else "server_error"
-            status, body, more = error.status, error_body(str(error), kind, error.param, error.code), []
-        except InputError as error:
-            status, body, more = 400, error_body(str(error), "invalid_request_error"), []
-        except QueueFullError as error:
-            after_s = error.retry_after_s or 1.0
-            status, body = 429, error_body(str(error), "rate_limit_error", None, "queue_full")
-            more = [
-                (b"retry-after", b"%d" % min(max(1, ceil(after_s)), 60)),
-                (b"retry-after-ms", b"%d" % max(1, round(1000 * after_s))),
-            ]
-        except EngineError as error:
-            status, body, more = 503, error_body(str(error), "server_error"), [(b"retry-after", b"1")]
+        except FarthingError as error:
+            status, more = _status(error)
+            body = wire.error(error, status)
+        except Exception:  # a fault of ours: the client gets its form, whoever runs the server the traceback
+            logging.getLogger("farthing.serve").exception("request %s", identity)
+            status, more = 500, []
+            body = wire.error(WireError("a fault of the server; it has been logged", 500), status)
         self.metrics.answered(scope["path"], status, time.perf_counter() - started)
         headers += [*more, (b"content-length", b"%d" % len(body))]
         with suppress(OSError):  # gone meanwhile
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
 
-    async def _route(self, scope: Scope, receive: Receive) -> tuple[int, bytes, Headers]:
+    async def _route(self, scope: Scope, receive: Receive, identity: str) -> tuple[int, bytes, Headers]:
         path, method = scope["path"], scope["method"]
-        if path == "/v1/embeddings":
+        wire = WIRES.get(path)
+        if wire is not None:
             if method != "POST":
                 raise WireError(f"{method} is not for {path}: use POST", 405)
-            return await self._embeddings(scope, receive)
+            return await self._embeddings(wire, await _body(scope, receive), receive, identity)
         if method not in ("GET", "HEAD"):
             raise WireError(f"no route {method} {path[:200]}", 404)
         if path == "/health":
@@ -143,14 +146,31 @@ class App:
         if path == "/metrics":
             return 200, self.metrics.text(), []
         if path == "/v1/models":
-            return 200, orjson.dumps({"object": "list", "data": list(map(self._model, self._names))}), []
+            return 200, document({"object": "list", "data": list(map(self._model, self._names))}), []
+        if path == "/info":
+            return 200, document(self._info()), []
         name = path.removeprefix("/v1/models/")
         if name != path:
-            return 200, orjson.dumps(self._model(self._named(name))), []
+            return 200, document(self._model(self._named(name))), []
         raise WireError(f"no route {method} {path[:200]}", 404)
 
     def _model(self, name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._started, "owned_by": "farthing"}
+
+    def _info(self) -> dict[str, Any]:
+        """Return TEI's description of the default model."""
+        model = self._models[self._default].model
+        return {
+            "model_id": self._default,
+            "model_sha": model.checkpoint.revision,
+            "model_dtype": model.engine.dtype,
+            "model_type": {"embedding": {"pooling": model.checkpoint.pooling}},
+            "max_input_length": model.tokenizer.max_length,
+            "max_batch_tokens": model.engine.step_tokens,
+            "max_client_batch_size": MOST_ITEMS,
+            "auto_truncate": False,
+            "version": version("farthing"),
+        }
 
     def _named(self, name: str | None) -> str:
         if name is not None and name not in self._names:
@@ -162,8 +182,6 @@ class App:
 
     async def _ready(self) -> tuple[int, bytes, Headers]:
         """Say whether a real forward pass comes back in time."""
-        if self.draining:
-            raise WireError("the server is stopping", 503)
         ids = self._models[self._default].model.tokenizer.encode(["ready"]).ids
         request = self._dispatcher.submit(self._default, ids)
         try:
@@ -175,60 +193,60 @@ class App:
             raise request.failed[0]
         return 200, b'{"status":"ready"}', []
 
-    async def _embeddings(self, scope: Scope, receive: Receive) -> tuple[int, bytes, Headers]:
-        if self.draining:
-            raise WireError("the server is stopping: ask another", 503)
-        asked = read_body(await _body(scope, receive))
+    async def _embeddings(
+        self, wire: Wire, content: bytes, receive: Receive, identity: str
+    ) -> tuple[int, bytes, Headers]:
+        asked = wire.read(content)
         named = self._named(asked.model)
         model = self._names[named]
-        texts = read_input(asked.input)
         formatter = self._formatter(model, asked)
-        served = await self._embedded(model, texts, asked, receive)
-        part = EmbeddedTexts(served.request.vectors, np.zeros(len(texts), np.int32))
-        vectors = formatter.joined([part]).vectors
-        headers = self._headers(served)
-        return 200, answer(vectors, named, served.tokens, asked.encoding_format), headers
+        served = await self._embedded(model, asked, receive)
+        part = EmbeddedTexts(served.request.vectors, np.zeros(len(asked.texts), np.int32))
+        answer = Answer(
+            asked, formatter.joined([part]).vectors, named, served.tokens, served.truncated, identity
+        )
+        return 200, wire.write(answer), self._headers(served)
 
-    def _formatter(self, model: str, asked: EmbeddingsBody) -> Formatter:
-        checkpoint = self._models[model].model.checkpoint
-        if asked.normalize is False and checkpoint.normalize:
+    def _formatter(self, model: str, asked: Asked) -> Formatter:
+        embedder = self._models[model]
+        if asked.normalize is False and embedder.model.checkpoint.normalize:
             raise WireError(f"{model} scales its vectors itself: leave normalize out", param="normalize")
+        own = embedder.model.tokenizer.truncation_side
+        if asked.side not in (None, own):
+            raise WireError(f"{model} is served with texts cut on the {own}, not on the {asked.side}", param="truncate")
         try:
             return Formatter(
-                checkpoint,
-                truncate_dim=asked.dimensions,
-                normalize=bool(asked.normalize),
+                embedder.model.checkpoint, truncate_dim=asked.dimensions, normalize=bool(asked.normalize)
             )
         except InputError as error:
             raise WireError(str(error), param="dimensions") from error
 
-    async def _embedded(
-        self, model: str, texts: list[str], asked: EmbeddingsBody, receive: Receive
-    ) -> Served:
+    async def _embedded(self, model: str, asked: Asked, receive: Receive) -> Served:
         """Tokenize texts, run them and wait, unless the client goes away."""
         embedder = self._models[model]
         prefix = self._prefix(embedder, asked)
-        whole = [prefix + text for text in texts] if prefix else texts
+        texts = [prefix + text for text in asked.texts] if prefix else asked.texts
         tokenizer = embedder.model.tokenizer
-        if sum(map(len, whole)) > _AT_ONCE_CHARACTERS:
-            tokenized = await asyncio.to_thread(tokenizer.encode, whole)
+        if sum(map(len, texts)) > _AT_ONCE_CHARACTERS:
+            tokenized = await asyncio.to_thread(tokenizer.encode, texts)
         else:
-            tokenized = tokenizer.encode(whole)
+            tokenized = tokenizer.encode(texts)
         for row, error in tokenized.failed.items():
             raise WireError(f"input[{row}]: {error}", param="input")
         for row, cut in enumerate(tokenized.truncated):
             if cut and not asked.truncate:
                 raise WireError(
                     f"input[{row}] has more than the {tokenizer.max_length} tokens that {model} takes: shorten it, or "
-                    'send "truncate": true',
+                    "ask for it to be truncated",
                     param="input",
                     code="context_length_exceeded",
                 )
         tokens = sum(tokenized.lengths)
         if tokens > MOST_INPUT_TOKENS:
             raise WireError(f"input has {tokens:,} tokens: give at most {MOST_INPUT_TOKENS:,}", param="input")
-        prompt = self._prompts.setdefault((model, prefix), tokenizer.prompt(prefix)) if prefix else None
-        request = self._dispatcher.submit(model, tokenized.ids, prompt)
+        if prefix and (model, prefix) not in self._prompts:
+            self._prompts[model, prefix] = tokenizer.prompt(prefix)
+        request = self._dispatcher.submit(model, tokenized.ids, self._prompts.get((model, prefix)))
         await self._until_done(request, receive)
         for row, failure in request.failed.items():
             raise EngineError(f"input[{row}] got no vector: {failure}")
@@ -249,7 +267,7 @@ class App:
             if not request.answered.done():
                 self._dispatcher.cancel(request)
 
-    def _prefix(self, embedder: Embedder, asked: EmbeddingsBody) -> str:
+    def _prefix(self, embedder: Embedder, asked: Asked) -> str:
         """Return what is put before each text: the prompt that is named, that of the kind of input, or the default."""
         if asked.prompt_name is not None:
             return embedder.prefix(asked.prompt_name)
@@ -276,6 +294,25 @@ class App:
         if self._usd_per_s is not None:
             headers.append((b"x-farthing-cost-usd", f"{request.device_s * self._usd_per_s:.3e}".encode()))
         return headers
+
+
+_OTHERWISE = WIRES["/v1/embeddings"]
+"""Whose errors are those of all other routes."""
+
+
+def _status(error: FarthingError) -> tuple[int, Headers]:
+    """Return the status of an error, and headers that say when to come again."""
+    if isinstance(error, WireError):
+        return error.status, []
+    if isinstance(error, QueueFullError):
+        after_s = error.retry_after_s or 1.0
+        return 429, [
+            (b"retry-after", b"%d" % min(max(1, ceil(after_s)), 60)),
+            (b"retry-after-ms", b"%d" % max(1, round(1000 * after_s))),
+        ]
+    if isinstance(error, InputError):
+        return 400, []
+    return 503, [(b"retry-after", b"1")]
 
 
 class _GoneError(Exception):

@@ -1,7 +1,8 @@
 """What waits and what runs: one queue for all models, and a thread per lane that takes from it the moment it is free.
 
 Requests are made, cancelled and answered on the event loop's thread; lanes run on their own. A free lane takes what
-waits at once, never by a timer: past the saturation point a larger step buys no throughput, and everyone in it waits longer.
+waits at once, never by a timer: past the saturation point a larger step buys no throughput, and everyone in it waits
+longer.
 """
 
 from __future__ import annotations

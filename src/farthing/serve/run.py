@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import uvicorn
+
 from farthing.embedding.embedder import Embedder
 from farthing.errors import InputError
 from farthing.serve.app import App
@@ -52,8 +54,6 @@ def serve(models: Mapping[str, Embedder], settings: Settings, notify: Callable[[
     Raises:
         InputError: the address is not loopback's, an alias names no model, or the port is taken.
     """
-    import uvicorn
-
     if settings.host not in _LOOPBACK and not settings.public:
         raise InputError(
             f"host {settings.host}: there are no keys yet, so anyone who reaches it could use it: leave it out, or "

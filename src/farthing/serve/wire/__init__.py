@@ -1,0 +1,1 @@
+"""What clients send and expect: OpenAI's, Cohere's and TEI's embeddings, each read into one `Asked` and written back."""

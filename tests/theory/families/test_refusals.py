@@ -32,7 +32,6 @@ UNSUPPORTED: dict[str, tuple[dict[str, Any], str]] = {
     "jina's MLP": (
         {
             **BERT,
-            "model_type": "jina_bert",
             "position_embedding_type": "alibi",
             "feed_forward_type": "swiglu",
         },

@@ -256,7 +256,28 @@ def test_runs_are_kept_bounded_beside_their_calibration(tmp_path: Path) -> None:
     assert last_runs(replace(MACHINE, measured_at="later"), tmp_path) == []
 
 
-@pytest.mark.parametrize("rows", [None, 3, [3], [{}], [{"at": 1, "steps": [[1]]}], {"at": []}])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        None,
+        3,
+        [3],
+        [{}],
+        [{"at": 1, "steps": [[1]]}],
+        {"at": []},
+        [
+            {
+                "at": "1",
+                "kind": "file",
+                "predicted_s": 1,
+                "wall_s": 0,
+                "beside_s": 1,
+                "steps": [],
+                "busy": False,
+            }
+        ],
+    ],
+)
 def test_damaged_runs_are_none(tmp_path: Path, rows: object) -> None:
     run = PastRun(at="1", kind="file", predicted_s=1.0, wall_s=2.0, beside_s=0.5, steps=(), busy=True)
     keep_run(run, MACHINE, MODEL, tmp_path)

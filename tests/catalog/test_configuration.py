@@ -81,3 +81,13 @@ def test_a_folder_in_its_place_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         load_configuration(tmp_path)
     assert str(caught.value).startswith(f"{tmp_path}: ")
+
+
+@pytest.mark.parametrize(("text", "dtype"), [("'bf16'", "bf16"), ("'fp32'", "fp32"), ("'auto'", None)])
+def test_a_dtype(tmp_path: Path, text: str, dtype: str | None) -> None:
+    assert load_configuration(written(tmp_path, f"[local]\ndtype = {text}\n")).dtype == dtype
+
+
+def test_a_dtype_that_no_processor_runs_in_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"\[local\] dtype is 'fp8'; give 'fp32', 'bf16' or 'auto'"):
+        load_configuration(written(tmp_path, "[local]\ndtype = 'fp8'\n"))

@@ -354,6 +354,14 @@ def test_a_price_of_the_users_that_is_still_to_come_is_refused(folders: Folders,
     assert str(caught.value).startswith(f"{path}: {row}: date is 2999-01-01")
 
 
+def test_a_price_of_the_users_of_tomorrow_is_refused_too(folders: Folders) -> None:
+    """Facts may be of tomorrow, since elsewhere a day begins earlier; what you pay is of where you are."""
+    tomorrow = datetime.date.today() + datetime.timedelta(days=1)
+    own(folders, "prices.toml", f"[rental.l4]\nusd_per_hour = 2.1\ndate = {tomorrow}\n")
+    with pytest.raises(InputError, match=f"rental.l4: date is {tomorrow}: it is still to come"):
+        facts.rental_quotes(folders)
+
+
 @pytest.mark.parametrize("date", ["9999-12-31", "2099-01-01"])
 def test_a_price_of_a_day_to_come_is_refused(folders: Folders, date: str) -> None:
     """It would never be old."""

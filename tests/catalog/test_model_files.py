@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 from huggingface_hub import errors
 
-from farthing.catalog.model_files import hub_config, hub_folder, hub_tensor_shapes, tensor_shapes
+from farthing.catalog import model_files
+from farthing.catalog.model_files import (
+    hub_config,
+    hub_folder,
+    hub_tensor_shapes,
+    own_text,
+    tensor_shapes,
+)
 from farthing.errors import FarthingError, ModelError, ModelUnavailableError
 
 MODEL = "somebody/something"
@@ -115,3 +122,45 @@ def test_a_repository_without_safetensors(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("huggingface_hub.get_safetensors_metadata", fail)
     with pytest.raises(ModelError, match=f"{MODEL}: has no readable safetensors"):
         hub_tensor_shapes(MODEL)
+
+
+def test_a_file_of_ours_that_others_may_write_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "kept.json"
+    path.write_text("{}")
+    path.chmod(0o600)
+    assert own_text(path) == "{}"
+    path.chmod(0o666)
+    with pytest.raises(ValueError, match="others may write it"):
+        own_text(path)
+
+
+@pytest.mark.parametrize(
+    ("missing", "whole"),
+    [
+        (None, True),
+        ("config.json", False),
+        ("tokenizer.json", False),
+        ("b.safetensors", False),
+        ("1_Pooling/config.json", False),
+        ("2_Normalize", True),
+    ],
+)
+def test_a_snapshot_is_whole_with_all_its_shards_and_modules(
+    tmp_path: Path, missing: str | None, whole: bool
+) -> None:
+    modules = [{"path": ""}, {"path": "1_Pooling"}, {"path": "2_Normalize"}, "damaged"]
+    index = {"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}
+    files = {
+        "config.json": "{}",
+        "tokenizer.json": "{}",
+        "a.safetensors": "",
+        "b.safetensors": "",
+        "1_Pooling/config.json": "{}",
+        "model.safetensors.index.json": json.dumps(index),
+        "modules.json": json.dumps(modules),
+    }
+    for name, text in files.items():
+        if name != missing:
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(text)
+    assert model_files._is_whole(tmp_path) == whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -16,8 +17,8 @@ from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
 
-from farthing.cli.main import main
-from farthing.cli.output import console, print_json, printable
+from farthing.cli.main import _show_warning, main
+from farthing.cli.output import console, make_lossless, print_json, printable, tell
 from farthing.errors import FarthingError, excerpt
 
 EVIL = "\x1b]52;c;ZXZpbA==\x07\x9b31m\u202e\u2066\x7f\x00é"
@@ -162,3 +163,54 @@ def test_a_price_beyond_all_numbers_is_one_line(
         assert name in err
         assert len(err) < 400
         file.unlink()
+
+
+def test_streams_that_lack_a_character_get_a_substitute(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    stream = io.TextIOWrapper(written, "ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())  # which has no encoding to lack one
+    make_lossless()
+    stream.write("é")
+    stream.flush()
+    assert written.getvalue() == b"?"
+    stream.detach()
+
+
+class Screen(io.StringIO):
+    """A terminal that someone watches."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("stream", "said"), [(Screen(), "a while …\n"), (io.StringIO(), "")])
+def test_what_takes_a_while_is_said_where_someone_watches(
+    stream: io.StringIO, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    tell("a   while")
+    assert stream.getvalue() == said
+
+
+def test_a_plan_as_csv_is_flat_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "bge-m3", "--rate", "5", "--devices", "l4,t4", "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert sorted(row["device"] for row in rows) == ["l4", "t4"]
+    assert float(rows[0]["usd_per_million_tokens.mid"]) > 0
+    assert rows[0]["verified"] == "simulated"
+
+
+def test_the_version_and_a_command_that_is_like_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("farthing ")
+    assert main(["zzzz"]) == 2
+    assert "Did you mean" not in capsys.readouterr().err
+    assert main(["explian"]) == 2
+    assert "Did you mean 'explain'?" in capsys.readouterr().err
+
+
+def test_warnings_are_one_line_and_those_for_programmers_none(capsys: pytest.CaptureFixture[str]) -> None:
+    _show_warning(UserWarning("a folder\nis used"), UserWarning)
+    _show_warning(DeprecationWarning("old"), DeprecationWarning)
+    assert capsys.readouterr().err == "farthing: warning: a folder is used\n"

@@ -14,7 +14,7 @@ import pytest
 
 import farthing.engine.openvino.engine
 import farthing.engine.torch.engine
-from farthing.engine.contract import Done, Engine, Ids, Lane, Mode, Ran
+from farthing.engine.contract import Done, Engine, Ids, Lane, Mode, Ran, require_same_process
 from farthing.engine.folder.checkpoint import Checkpoint
 from farthing.engine.network.weights import weights_of
 from farthing.engine.openvino.engine import OpenVinoEngine
@@ -248,3 +248,9 @@ def test_a_forked_child_is_told_so(name: str, checkpoint: Checkpoint) -> None:
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 2
     assert not lane.run(random_ids()).failed
+
+
+def test_a_device_is_of_the_process_that_opened_it() -> None:
+    require_same_process(os.getpid())
+    with pytest.raises(EngineError, match="forked after the model was loaded"):
+        require_same_process(os.getpid() + 1)

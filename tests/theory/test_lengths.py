@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from farthing.engine.text.token_counts import token_counter_if_here
 from farthing.errors import InputError
+from farthing.theory import lengths
 from farthing.theory.lengths import (
     GROUP_EDGES,
     PLANNING_ATOMS,
@@ -254,3 +255,11 @@ def test_profiles_of_scifact_say_what_is_in_it_and_grouping_keeps_it(
 def _in_parts(count: object, texts: Sequence[str]) -> list[int]:
     assert callable(count)
     return [tokens for start in range(0, len(texts), 500) for tokens in count(texts[start : start + 500])]
+
+
+def test_lengths_below_one_token_are_one_token() -> None:
+    """A profile's lognormal reaches below it."""
+    assert lengths._whole(0.3, 0.2) == [(1, 0.2)]
+    below, above = lengths._whole(2.25, 0.4)
+    assert (below[0], above[0]) == (2, 3)
+    assert (below[1], above[1]) == pytest.approx((0.3, 0.1))

@@ -65,3 +65,20 @@ def test_nothing_is_imported_from_the_working_directory(
     monkeypatch.chdir(tmp_path)
     assert measure_gemm_peak(seconds=0.05)
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_each_product_of_each_library_is_timed(dtype: Dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here, on products so small that they take no time; a run of its own has the real ones."""
+    monkeypatch.setattr(gemm_peak, "SHAPES", ((16, 8, 32), (8, 8, 8)))
+    monkeypatch.setattr(gemm_peak, "_PAUSE_S", 0.0)
+    monkeypatch.setattr("torch.set_num_threads", lambda _: None)
+    try:
+        rates = gemm_peak._measure(dtype, 0.02, "cpu", 2)
+    except RuntimeError:  # OpenVINO, where the processor has no bf16
+        assert dtype == "bf16"
+        return
+    libraries = ["numpy"] if dtype == "fp32" else []
+    assert {rate.library for rate in rates} == {*libraries, "torch", "openvino", "openvino, 2 streams"}
+    assert {rate.shape for rate in rates} == {(16, 8, 32), (8, 8, 8)}
+    assert [rate.flops_per_s for rate in rates] == sorted((rate.flops_per_s for rate in rates), reverse=True)

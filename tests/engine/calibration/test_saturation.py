@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 
 from farthing.catalog.calibrations import save_calibration, save_model_calibration
 from farthing.engine.calibration.kept import best_step_tokens
-from farthing.engine.calibration.saturation import measured_steps, saturating_tokens
+from farthing.engine.calibration.saturation import measured_steps, saturating_tokens, timed_step
 from farthing.engine.contract import Ids, Lane
 from farthing.engine.load import EmbeddingModel, load_model
 from farthing.engine.machine import library_versions, this_machine
+from farthing.errors import EngineError
 from farthing.theory.devices import StepTimes
 from makers import make_calibration, make_model_calibration
+from staged_engine import staged_model
 
 
 class Device:
@@ -121,3 +123,12 @@ def test_measured_on_a_real_lane(model: EmbeddingModel) -> None:
     points = measured_steps(model.engine.lane(), model.checkpoint.shape.vocabulary, 7)
     assert [tokens for tokens, _ in points] == [7 * 2**power for power in range(len(points))]
     assert np.isfinite([seconds for _, seconds in points]).all()
+
+
+def test_a_step_with_a_text_that_fails_is_not_timed(tiny_bert: Path) -> None:
+    _, engine = staged_model(tiny_bert)
+    texts = [np.arange(1, 4, dtype=np.int32), np.arange(1, 6, dtype=np.int32)]
+    assert timed_step(engine.lane(), texts, clock=iter([1.0, 3.5]).__next__) == 2.5
+    engine.refuses = lambda ids: len(ids) == 5
+    with pytest.raises(EngineError, match="choked"):
+        timed_step(engine.lane(), texts)

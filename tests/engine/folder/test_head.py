@@ -312,3 +312,19 @@ def test_settings_that_change_no_vector_are_read_over(folder: Path) -> None:
     }
     write(folder / "sentence_bert_config.json", {**settings, "config_args": None, "unpad_inputs": True})
     assert read(folder).max_length == 30
+
+
+def test_a_static_table_is_the_first_module(folder: Path) -> None:
+    write_modules(folder, f"{OLD}Transformer", f"{OLD}StaticEmbedding")
+    assert "StaticEmbedding is module 1: it must be the first" in refusal(folder, UnsupportedModelError)
+
+
+def test_a_dense_in_shards_is_refused(folder: Path) -> None:
+    write_modules(folder, f"{OLD}Transformer", f"{OLD}Pooling", f"{OLD}Dense")
+    place = folder / "2_Dense"
+    (place / "model.safetensors").unlink()
+    files = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+    write(place / "model.safetensors.index.json", {"weight_map": dict(zip("ab", files, strict=True))})
+    for name in files:
+        (place / name).write_bytes(b"")
+    assert "a Dense module in 2 shards" in refusal(folder, UnsupportedModelError)

@@ -310,3 +310,8 @@ def test_words_for_synthetic_text(tokenizer: TextTokenizer) -> None:
     assert {"a", "the", "of", "and"} <= set(words)
     assert all(word.isalpha() and word.isascii() for word in words)
     assert words == sorted(words)
+
+
+def test_a_prompt_that_is_no_text_is_refused(tokenizer: TextTokenizer) -> None:
+    with pytest.raises(InputError, match="prompt: "):
+        tokenizer.prompt("\ud800")

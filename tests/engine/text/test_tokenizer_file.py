@@ -12,7 +12,7 @@ import pytest
 
 from farthing import Embedder
 from farthing.cli.main import main
-from farthing.engine.text.tokenizer_file import load_tokenizer
+from farthing.engine.text.tokenizer_file import failure, load_tokenizer
 from farthing.errors import EngineError, ModelError
 
 GROWING = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 10}
@@ -112,3 +112,11 @@ def test_a_text_that_a_tokenizer_panics_at_fails_alone(tiny_bert: Path, tmp_path
         with pytest.raises(EngineError, match="the tokenizer cannot read it"):
             embedder.embed([CHOKING])
         assert embedder.encode("the end").shape == (embedder.dimension,)
+
+
+def test_a_library_that_fails_is_one_line_and_an_interrupt_stays_one() -> None:
+    assert failure(ValueError("no\n such   token")) == "no such token"
+    assert failure(ValueError("")) == "ValueError"
+    assert len(failure(ValueError("x" * 999))) == 200
+    with pytest.raises(KeyboardInterrupt):
+        failure(KeyboardInterrupt())

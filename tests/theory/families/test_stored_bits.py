@@ -38,6 +38,11 @@ CASES: dict[str, tuple[dict[str, Any], float]] = {
     "fbgemm": ({"quant_method": "fbgemm_fp8"}, 8),
     "modelopt in fp8": ({"quant_method": "modelopt", "quant_algo": "FP8"}, 8),
     "modelopt in nvfp4": ({"quant_method": "modelopt", "quant_algo": "NVFP4", "group_size": 16}, 4.5),
+    "compressed-tensors, unnamed": ({"config_groups": _packed(4, group_size=128)["config_groups"]}, 4.125),
+    "modelopt, unnamed": ({"quant_algo": "W4A16_AWQ", "group_size": 128}, 4.125),
+    "modelopt, newer": ({**_packed(8), "quant_method": "modelopt"}, 8),
+    "torchao in fp8": ({"quant_method": "torchao", "quant_type": "float8_weight_only"}, 8),
+    "a method that names no type": ({"quant_method": "torchao", "bits": 4, "group_size": 128}, 4.156),
     "hqq": (
         {"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 4, "group_size": 64}}},
         4.5,

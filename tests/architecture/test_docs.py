@@ -31,6 +31,9 @@ def test_the_annotated_tree_names_every_room_and_nothing_else() -> None:
     page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     tree = re.findall(r"^ {2,4}(\S+)/", page.split("```")[1], flags=re.MULTILINE)
     package = ROOT / "src" / "farthing"
-    homes = (package, *(package / home for home in ("engine", "planning", "theory", "catalog", "serve", "cli")))
+    homes = (
+        package,
+        *(package / home for home in ("engine", "planning", "theory", "catalog", "serve", "cli")),
+    )
     rooms = {path.name for home in homes for path in home.iterdir() if (path / "__init__.py").is_file()}
     assert set(tree) == rooms

@@ -25,4 +25,5 @@ def server(minilm: Path) -> Iterator[Server]:
     yield Server(found[0], process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0
-    assert process.stderr.read() == ""
+    with process.stderr as said_later:
+        assert said_later.read() == ""

@@ -15,6 +15,7 @@ import openai
 import pytest
 
 from farthing.embedding.embedder import Embedder
+from farthing.serve.metrics import ROUTES
 from serve_process import MODEL, Server, sent
 
 TEXTS = ["what does a million tokens cost?", "it depends", "on the hardware " * 20, "ß 漢字 🙂"]
@@ -139,7 +140,7 @@ def test_bad_requests_get_one_error_that_names_the_culprit(server: Server, case:
         ("GET", "/v1/embeddings", 405),
         ("POST", "/v1/models", 404),
         ("GET", "/nowhere", 404),
-        ("PUT", "/", 404),
+        ("PUT", "/x", 404),
     ],
 )
 def test_every_error_is_json(server: Server, method: str, path: str, status: int) -> None:
@@ -166,7 +167,7 @@ def test_metrics_have_bounded_labels_and_lane_seconds_that_add_up(server: Server
     connection.close()
     values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     routes = {line.split('"')[1] for line in values if line.startswith("farthing_requests_total")}
-    assert routes <= {"/v1/embeddings", "/v1/models", "/health", "/ready", "/metrics", "other"}
+    assert routes <= {*ROUTES, "other"}
     assert float(values['farthing_requests_total{route="other",status="404"}']) >= 20
     assert float(values['farthing_tokens_total{kind="useful"}']) > 0
     assert float(values['farthing_usd_per_million_tokens{kind="loaded"}']) > float(

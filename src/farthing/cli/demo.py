@@ -28,8 +28,8 @@ def demo(limit: int | None, usd_per_hour: float | None) -> None:
     from farthing.bulk.search import search, texts_of_rows
     from farthing.cli.demo_texts import stdlib_docstrings
     from farthing.cli.output import console, side_console
-    from farthing.cli.progress import JobProgress
     from farthing.cli.views.hits_view import render_hits
+    from farthing.cli.views.progress import JobProgress
     from farthing.cli.views.receipt_view import render_receipt, render_warnings
     from farthing.embedding.embedder import Embedder
 

@@ -70,7 +70,7 @@ def embed(
     from farthing.bulk.reading import open_source
     from farthing.bulk.search import read_header
     from farthing.cli.output import console, print_json, side_console
-    from farthing.cli.progress import JobProgress
+    from farthing.cli.views.progress import JobProgress
     from farthing.cli.views.receipt_view import render_receipt, render_warnings
     from farthing.embedding.embedder import Embedder
     from farthing.embedding.formats import require_precision

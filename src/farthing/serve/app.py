@@ -213,7 +213,9 @@ class App:
             raise WireError(f"{model} scales its vectors itself: leave normalize out", param="normalize")
         own = embedder.model.tokenizer.truncation_side
         if asked.side not in (None, own):
-            raise WireError(f"{model} is served with texts cut on the {own}, not on the {asked.side}", param="truncate")
+            raise WireError(
+                f"{model} is served with texts cut on the {own}, not on the {asked.side}", param="truncate"
+            )
         try:
             return Formatter(
                 embedder.model.checkpoint, truncate_dim=asked.dimensions, normalize=bool(asked.normalize)

@@ -10,7 +10,17 @@ from prometheus_client.registry import Collector
 
 from farthing.serve.dispatch import Dispatcher
 
-ROUTES = ("/v1/embeddings", "/v2/embed", "/embed", "/", "/v1/models", "/info", "/health", "/ready", "/metrics")
+ROUTES = (
+    "/v1/embeddings",
+    "/v2/embed",
+    "/embed",
+    "/",
+    "/v1/models",
+    "/info",
+    "/health",
+    "/ready",
+    "/metrics",
+)
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 

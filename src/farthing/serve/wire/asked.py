@@ -122,7 +122,9 @@ def decoded(decoder: msgspec.json.Decoder[Body], content: bytes, refused: Sequen
         raise WireError(f"the body is not JSON: {error}") from error
     for key in refused:
         if getattr(body, key) is not None:
-            raise WireError(f"{key} is not understood here, and would change the vectors: leave it out", param=key)
+            raise WireError(
+                f"{key} is not understood here, and would change the vectors: leave it out", param=key
+            )
     return body
 
 

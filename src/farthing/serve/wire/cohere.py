@@ -63,7 +63,8 @@ class Cohere:
 
     def write(self, answer: Answer) -> bytes:  # noqa: D102
         embeddings = b",".join(
-            b'"%b":%b' % (one.encode(), self._written(answer, one)) for one in dict.fromkeys(answer.asked.formats)
+            b'"%b":%b' % (one.encode(), self._written(answer, one))
+            for one in dict.fromkeys(answer.asked.formats)
         )
         meta: dict[str, Any] = {
             "api_version": {"version": "2"},
@@ -83,9 +84,14 @@ class Cohere:
         if one == "float":
             return numbers(answer.vectors)
         if one == "base64":
-            rows = [b'"' + b2a_base64(row, newline=False) + b'"' for row in np.ascontiguousarray(answer.vectors, "<f4")]
+            rows = [
+                b'"' + b2a_base64(row, newline=False) + b'"'
+                for row in np.ascontiguousarray(answer.vectors, "<f4")
+            ]
             return b"[" + b",".join(rows) + b"]"
-        return numbers(VectorFormat(require_precision(one), answer.vectors.shape[1]).quantized(answer.vectors))
+        return numbers(
+            VectorFormat(require_precision(one), answer.vectors.shape[1]).quantized(answer.vectors)
+        )
 
-    def error(self, error: Exception, status: int) -> bytes:  # noqa: D102, ARG002
+    def error(self, error: Exception, status: int) -> bytes:  # noqa: D102
         return document({"message": str(error)})

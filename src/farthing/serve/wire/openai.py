@@ -75,7 +75,13 @@ class OpenAI:
         return b'{"object":"list","data":[%b],' % data + document({"model": answer.model, "usage": usage})[1:]
 
     def error(self, error: Exception, status: int) -> bytes:  # noqa: D102
-        kind = "rate_limit_error" if status == 429 else "server_error" if status >= 500 else "invalid_request_error"
+        kind = (
+            "rate_limit_error"
+            if status == 429
+            else "server_error"
+            if status >= 500
+            else "invalid_request_error"
+        )
         param, code = (error.param, error.code) if isinstance(error, WireError) else (None, None)
         if status == 429:
             code = "queue_full"

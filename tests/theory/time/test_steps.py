@@ -22,7 +22,7 @@ from farthing.theory.time.roofline import Rates, bytes_moved, calibrated_rates, 
 from farthing.theory.time.steps import StepModel, kernel_count
 from makers import MINILM, QWEN3_8B, make_calibration, make_model_calibration, make_spec
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SHAPES = (QWEN3_8B, MINILM, replace(MINILM, attention_reach=(64, None) * 3))
 SPEC = make_spec()
 RATES = datasheet_rates(SPEC, "bf16")

@@ -159,12 +159,24 @@ def test_what_finds_no_room_is_refused_whole_and_a_large_request_alone_is_not(en
         large = dispatcher.submit(MODEL, [text(30)])
         await asyncio.to_thread(begun.wait)
         waiting = dispatcher.submit(MODEL, [text(15)])
-        with pytest.raises(QueueFullError):
+        with pytest.raises(QueueFullError) as full:
             dispatcher.submit(MODEL, [text(3), text(3)])
+        assert full.value.retry_after_s is None  # no step has ended yet
         assert dispatcher.waiting_tokens == 15
         gate.set()
         await asyncio.gather(large.answered, waiting.answered)
         assert len(engine.texts_run()) == 2
+        begun.clear()
+        gate.clear()
+        running = dispatcher.submit(MODEL, [text(2)])
+        await asyncio.to_thread(begun.wait)
+        later = dispatcher.submit(MODEL, [text(15)])
+        with pytest.raises(QueueFullError) as full:
+            dispatcher.submit(MODEL, [text(6)])
+        rates = [tokens / step_s([tokens]) for tokens in (30, 15)]
+        assert 15 / max(rates) <= (full.value.retry_after_s or 0) <= 15 / min(rates)
+        gate.set()
+        await asyncio.gather(running.answered, later.answered)
 
     run(dispatcher, main)
 

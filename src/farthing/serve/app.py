@@ -183,7 +183,10 @@ class App:
     async def _ready(self) -> tuple[int, bytes, Headers]:
         """Say whether a real forward pass comes back in time."""
         ids = self._models[self._default].model.tokenizer.encode(["ready"]).ids
-        request = self._dispatcher.submit(self._default, ids)
+        try:
+            request = self._dispatcher.submit(self._default, ids)
+        except QueueFullError:  # others are being answered
+            return 200, b'{"status":"ready","queue":"full"}', []
         try:
             await asyncio.wait_for(asyncio.shield(request.answered), _PROBE_S)
         except TimeoutError:

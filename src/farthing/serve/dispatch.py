@@ -11,6 +11,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -119,6 +120,7 @@ class Dispatcher:
         """
         self._engines, self._clock, self._filler_tokens = engines, clock, filler_tokens
         self.lanes = max(engine.lanes for engine in engines.values())
+        self._step_tokens = min(engine.step_tokens for engine in engines.values())
         self._queue = Queue[Text](
             lambda text: len(text.ids), lambda text: text.arrived_s, ageing_s=slack_s, max_tokens=max_tokens
         )
@@ -212,6 +214,7 @@ class Dispatcher:
         with self._change:
             self.totals.steps += 1
             self.totals.busy_s += done.device_s
+            self._leaves(sum(work.useful_tokens for work in works), done.device_s)
             for row, (text, work) in enumerate(zip(texts, works, strict=True)):
                 share = work.executed_flops / flops if flops else 1 / len(texts)
                 request = text.request
@@ -227,6 +230,12 @@ class Dispatcher:
                 request.vectors[text.row] = done.vectors[row]
         self._finish(outcomes)
 
+    def _leaves(self, tokens: int, seconds: float) -> None:
+        """Keep how many tokens leave the queue a second, of the last dozens of steps."""
+        if seconds:
+            rate, known = self.lanes * tokens / seconds, self._queue.tokens_per_s
+            self._queue.tokens_per_s = rate if known is None else known + (rate - known) / 16
+
     def _finish(self, outcomes: Sequence[tuple[Text, EngineError | None]]) -> None:
         """Count texts as done, and tell the event loop of the requests that are."""
         whole = []
@@ -238,8 +247,9 @@ class Dispatcher:
                 request.pending -= 1
                 if not request.pending:
                     whole.append(request)
-        if whole:
-            whole[0].answered.get_loop().call_soon_threadsafe(_settle, whole)
+        with suppress(RuntimeError):  # the event loop is closed: nobody waits any more
+            if whole:
+                whole[0].answered.get_loop().call_soon_threadsafe(_settle, whole)
 
     def _serve(self, lanes: Mapping[str, Lane]) -> None:
         while True:
@@ -256,9 +266,8 @@ class Dispatcher:
             del texts
 
     def _take(self) -> list[Text]:
-        step_tokens = max(engine.step_tokens for engine in self._engines.values())
         return self._queue.take(
-            step_tokens, self.lanes, free_tokens=FREE_TOKENS, filler_tokens=self._filler_tokens
+            self._step_tokens, self.lanes, free_tokens=FREE_TOKENS, filler_tokens=self._filler_tokens
         )
 
 

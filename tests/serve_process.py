@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -19,6 +23,23 @@ class Server(NamedTuple):
 
     url: str
     process: subprocess.Popen[str]
+
+
+@contextmanager
+def serving(model: Path, *options: str) -> Iterator[Server]:
+    """Serve a model; it must end by itself, and with nothing to say, when told to."""
+    command = [EXECUTABLE, "serve", str(model), "--port", "0", *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    with process.stderr as said:
+        first = said.readline()
+        found = re.search(r"http://\S+", first)
+        assert found is not None, first
+        yield Server(found[0], process)
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert said.read() == ""
 
 
 class Reply(dict[str, Any]):

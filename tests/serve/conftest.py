@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import re
-import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from serve_process import EXECUTABLE, MODEL, Server
+from serve_process import MODEL, Server, serving
 
 
 @pytest.fixture(scope="module")
 def server(minilm: Path) -> Iterator[Server]:
-    """Serve MiniLM; it must end by itself when told to."""
-    command = [EXECUTABLE, "serve", str(minilm), "--port", "0", "--usd-per-hour", "0.1"]
-    process = subprocess.Popen([*command, "--alias", f"small={MODEL}"], stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    said = process.stderr.readline()
-    found = re.search(r"http://\S+", said)
-    assert found is not None, said
-    yield Server(found[0], process)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
-    with process.stderr as said_later:
-        assert said_later.read() == ""
+    """Serve MiniLM."""
+    with serving(minilm, "--usd-per-hour", "0.1", "--alias", f"small={MODEL}") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def small_server(minilm: Path) -> Iterator[Server]:
+    """Serve MiniLM with room for a few texts that wait."""
+    with serving(minilm, "--max-waiting-tokens", "1000") as server:
+        yield server

@@ -32,7 +32,8 @@ KEYS = [
 RAW = [
     b"", b" ", b"null", b"[]", b"{", b"}", b'"', b"\xff\xfe", b'{"input": "\xff"}', b'{"input": NaN}',
     b'{"input": Infinity}',
-    b'{"input": 1e999}', b'{"dimensions": 9' + b"9" * 5000 + b"}", b"[" * 50_000, b'{"input":' * 20_000, b"\x00" * 100,
+    b'{"input": 1e999}', b'{"dimensions": 9' + b"9" * 5000 + b"}", b"[" * 50_000, b'{"input":' * 20_000,
+    b"\x00" * 100,
     b'{"input": "\\ud800"}', b'{"inputs": "\\udfff"}', b'{"input": "a", "input": 3}', "{'input': 'a'}".encode("utf-16"),
 ]  # fmt: skip
 

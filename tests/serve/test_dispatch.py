@@ -10,7 +10,7 @@ from threading import Event
 import numpy as np
 import pytest
 
-from farthing.engine.contract import Ids
+from farthing.engine.contract import Done, Ids, Lane
 from farthing.errors import EngineError, QueueFullError
 from farthing.serve.dispatch import Dispatcher
 from staged_engine import StagedEngine, staged_model
@@ -133,6 +133,42 @@ def test_short_requests_overtake_long_ones_within_the_slack(engine: StagedEngine
         run(dispatcher, main)
         orders[slack_s] = len(engine.ran[1][0])
     assert orders == {0.0: 39, 60.0: 7}
+
+
+def test_a_text_that_finds_nobody_has_the_whole_device(tiny_bert: Path) -> None:
+    _, engine = staged_model(tiny_bert, lanes=2, step_s=step_s)
+    soon: list[int] = []
+
+    class Told(Lane):
+        """The lane for latency, which says what it ran."""
+
+        def run(self, texts: Sequence[Ids], prompt: Ids | None = None) -> Done:
+            soon.append(len(texts))
+            return super().run(texts, prompt)
+
+    make = engine.lane
+    engine.lane = (  # type: ignore[method-assign]
+        lambda mode="throughput": (
+            Told(engine, engine._counter, engine.dimension) if mode == "latency" else make(mode)
+        )
+    )
+    dispatcher = Dispatcher({MODEL: engine})
+    begun, gate = gated(engine)
+
+    async def main() -> None:
+        alone = dispatcher.submit(MODEL, [text(5)])
+        await asyncio.to_thread(begun.wait)
+        begun.clear()
+        beside = [dispatcher.submit(MODEL, [text(6)]), dispatcher.submit(MODEL, [text(7)])]
+        await asyncio.to_thread(begun.wait)
+        gate.set()
+        await asyncio.gather(alone.answered, *(request.answered for request in beside))
+        many = dispatcher.submit(MODEL, [text(39, k) for k in range(20)])
+        await many.answered
+        assert soon == [1]
+        assert len(engine.texts_run()) == 23
+
+    run(dispatcher, main)
 
 
 def test_batch_work_runs_while_nothing_else_waits(engine: StagedEngine) -> None:

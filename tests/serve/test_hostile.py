@@ -27,7 +27,8 @@ ODD: list[Any] = [
 ]  # fmt: skip
 KEYS = [
     "input", "inputs", "texts", "model", "encoding_format", "dimensions", "truncate", "normalize", "prompt_name",
-    "task", "input_type", "embedding_types", "output_dimension", "truncation_direction", "user", "priority", "", "__proto__",
+    "task", "input_type", "embedding_types", "output_dimension", "truncation_direction", "user", "priority", "",
+    "__proto__",
 ]  # fmt: skip
 RAW = [
     b"", b" ", b"null", b"[]", b"{", b"}", b'"', b"\xff\xfe", b'{"input": "\xff"}', b'{"input": NaN}',

@@ -370,7 +370,7 @@ def test_the_configured_price_is_used(
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(here))
     (here / "farthing").mkdir()
-    (here / "farthing" / "config.toml").write_text("[local]\nusd_per_hour = 0.25\n")
+    (here / "farthing" / "config.toml").write_text("[local]\nusd_per_hour = 0.25\ndtype = 'fp32'\n")
     (here / "in.txt").write_bytes(GOOD["in.txt"])
     assert embedded(farthing, "in.txt", "-o", "o.parquet", "-m", tiny_bert)["usd"]["per_hour"] == 0.25
     given = embedded(farthing, "in.txt", "-o", "o.parquet", "-m", tiny_bert, "--usd-per-hour", "1")

@@ -148,7 +148,8 @@ def simulated(
             return found
         error_s = _error(seconds)
         clear = target_s is None or abs(found.p99_s - target_s) > 2 * error_s or error_s <= NEAR * target_s
-        if clear and error_s <= TOLD * found.p99_s:
+        misses = target_s is not None and found.p99_s > target_s  # by how much, nobody asks
+        if clear and (misses or error_s <= TOLD * found.p99_s):
             return found
         drawn = min(MOST_TEXTS, 3 * drawn)
 

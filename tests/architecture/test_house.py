@@ -16,7 +16,7 @@ SOURCE = Path(farthing.__file__).parent
 MOST_MODULES = 14
 """Of a folder, `__init__.py` not counted."""
 
-MOST_LINES = 6810
+MOST_LINES = 6800
 """Of code, in these rooms together; without docstrings, comments and blank lines. 5,464 held the engine before families
 with parts of their own (T5, ALBERT, ALiBi, static tables), texts of any length, the choice of a dtype, learning,
 regions that a card compiles one by one, and what transformers makes of a tokenizer_config.json."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
+import pytest
 
 from serve_process import EXECUTABLE, MODEL, Server, sent, serving
 
@@ -74,6 +75,13 @@ def test_what_is_in_flight_when_it_stops_is_finished(minilm: Path) -> None:
                 answer += part
         assert answer.startswith(b"HTTP/1.1 200")
         assert answer.count(b'"index"') == 40
+
+
+def test_options_may_stand_in_the_environment(minilm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FARTHING_SERVE_ALIAS", f"other={MODEL}")
+    with serving(minilm) as server:
+        named = {row["id"] for row in sent(server, b"", "/v1/models", "GET")["data"]}
+    assert named == {MODEL, "other"}
 
 
 def test_an_address_that_cannot_be_had_is_said(small_server: Server, minilm: Path) -> None:

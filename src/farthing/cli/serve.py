@@ -10,14 +10,14 @@ from farthing.cli import options
 from farthing.errors import InputError
 
 
-@click.command("serve")
+@click.command("serve", context_settings={"auto_envvar_prefix": "FARTHING_SERVE"})
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, help="0 for any that is free.")
 @click.option(
     "--public", is_flag=True, help="Listen on other addresses than loopback, though there are no keys."
 )
-@click.option("--alias", "aliases", multiple=True, metavar="NAME=MODEL", help="Another name of a model.")
+@click.option("--alias", multiple=True, metavar="NAME=MODEL", help="Another name of a model.")
 @options.revision
 @options.offline
 @options.device
@@ -41,7 +41,7 @@ def serve(
     host: str,
     port: int,
     public: bool,
-    aliases: tuple[str, ...],
+    alias: tuple[str, ...],
     revision: str | None,
     offline: bool,
     device: str,
@@ -51,10 +51,11 @@ def serve(
     slack_ms: float,
     max_waiting_tokens: int,
 ) -> None:
-    """Serve embeddings in OpenAI's form: POST /v1/embeddings, /v1/models, /health, /ready, /metrics.
+    """Serve embeddings as OpenAI (/v1/embeddings), Cohere (/v2/embed) and TEI (/embed) do; /health, /ready, /metrics.
 
     MODEL is a model folder or a hub id; without one all-MiniLM-L6-v2 is served. Each answer says in its headers how
-    long it waited, how long it ran, and what it cost.
+    long it waited, how long it ran, and what it cost. Every option may be set in the environment, --slack-ms as
+    FARTHING_SERVE_SLACK_MS.
     """
     from farthing.errors import missing_extra
 
@@ -69,10 +70,10 @@ def serve(
 
     options.keep_to(threads)
     pairs = {}
-    for alias in aliases:
-        name, equals, model = alias.partition("=")
+    for pair in alias:
+        name, equals, model = pair.partition("=")
         if not (name and equals and model):
-            raise InputError(f"alias {alias!r}: give NAME=MODEL")
+            raise InputError(f"alias {pair!r}: give NAME=MODEL")
         pairs[name] = model
     settings = Settings(
         host=host,

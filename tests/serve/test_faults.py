@@ -10,6 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import aiohttp
 import pytest
@@ -62,13 +63,22 @@ def test_clients_that_go_away_hold_up_nobody(small_server: Server) -> None:
     assert [status for status, _ in answers] == [200, 200]
 
 
+def begun(server: Server) -> bool:
+    """Return whether a lane has run a step."""
+    with urlopen(f"{server.url.removesuffix('/v1')}/metrics", timeout=20) as answer:
+        lines = answer.read().decode().splitlines()
+    return float(next(line for line in lines if line.startswith("farthing_steps_total ")).split()[1]) > 0
+
+
 def test_what_is_in_flight_when_it_stops_is_finished(minilm: Path) -> None:
     with serving(minilm) as server:
         body = json.dumps({"input": [f"{n} " + "word " * 200 for n in range(40)]}).encode()
         head = b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
         with connected(server) as client:
             client.sendall(head + body)
-            time.sleep(0.15)
+            deadline = time.monotonic() + 20
+            while not begun(server) and time.monotonic() < deadline:
+                time.sleep(0.005)
             server.process.send_signal(signal.SIGTERM)
             answer = b""
             while part := client.recv(1 << 20):
